@@ -1,0 +1,171 @@
+"""What the trainer's parent and its child say to each other over a pipe: one JSON object a line.
+
+Owns the message types and their encoding. Knows neither the bus nor TensorFlow: the parent (asyncio, no TensorFlow) and
+the child (TensorFlow, no bus) both import it. The parent writes a `RunSpec` to a file and starts
+`python -m services.trainer.child <spec file> <fd in> <fd out>`; then the child reports and the parent may send
+`StopRun`. End of file on either side means that the other is gone: the child ends at once, the parent takes it
+for a crash unless `RunEnded` or `RunFailed` came before.
+
+Local paths are absolute, on the machine that both share. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+StopReason = Literal["user", "time_limit", "drained"]
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a child needs to make one attempt at a job.
+
+    `train_files` and `eval_files` are local TFRecord shards; `labels` are in label-id order, ids start at 1.
+    `batch_size` is in pictures, `steps` is the total wanted over all attempts. `checkpoint_every` is in steps: a checkpoint
+    is saved at each multiple of it and at the last step. `max_stepping_seconds` bounds stepping over all attempts.
+    `resume_dir` holds the files of an earlier checkpoint of this job, None to start from step 0; `resume_seconds` is the
+    stepping time that it had cost, `resume_evaluated` whether its evaluation has been announced.
+    `init_dir` holds a parent model's checkpoint (same labels) to start the weights from.
+    """
+
+    job_id: str
+    attempt: int
+    starting_model: str
+    train_files: list[str]
+    eval_files: list[str]
+    train_frames: int
+    eval_frames: int
+    labels: list[str]
+    batch_size: int
+    steps: int
+    checkpoint_every: int
+    max_stepping_seconds: float
+    seed: int
+    work_dir: str
+    export_formats: list[str]
+    pretrained_dir: str | None = None
+    allow_download: bool = True
+    resume_dir: str | None = None
+    resume_step: int = 0
+    resume_seconds: float = 0.0
+    resume_evaluated: bool = True
+    init_dir: str | None = None
+    threads: int = 0
+
+
+class StopRun(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
+    """Parent to child: end after the step under way, save a checkpoint; `drained` skips evaluation and export."""
+
+    reason: StopReason
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
+    """Something the user should see on the job, in plain words; `code` is stable (`random_backbone`, …)."""
+
+    code: str
+    message: str
+
+
+class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
+    """The first step of this attempt is made; `step` is the job's step after it."""
+
+    step: int
+    resumed_from: int
+
+
+class RunProgressed(msgspec.Struct, frozen=True, kw_only=True, tag="progressed"):
+    """At most one a second. `losses` and the others carry ftc-ml's metric names without a step."""
+
+    step: int
+    stepping_seconds: float
+    steps_per_second: float
+    learning_rate: float
+    losses: dict[str, float]
+
+
+class CheckpointSaved(msgspec.Struct, frozen=True, kw_only=True, tag="saved"):
+    """All files of a checkpoint are in `path`, complete and closed. The parent publishes the folder, then removes it."""
+
+    step: int
+    stepping_seconds: float
+    path: str
+    training: dict[str, float]
+
+
+class CheckpointEvaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
+    """COCO evaluation of the checkpoint of `step`; -1 where no object of that size exists. Follows its `CheckpointSaved`."""
+
+    step: int
+    evaluation: dict[str, float]
+    seconds: float
+
+
+class RunStopping(msgspec.Struct, frozen=True, kw_only=True, tag="stopping"):
+    """No further step will be made; the final checkpoint follows."""
+
+    step: int
+    reason: StopReason
+
+
+class ModelExported(msgspec.Struct, frozen=True, kw_only=True, tag="exported"):
+    """The TFLite files are in `path`, their boxes compared with the Keras model's.
+
+    `files` maps a format (`float32`, …) to its file name; `checks` maps it to the figures of the comparison (pictures, boxes
+    compared, lowest IoU, largest score difference).
+    """
+
+    step: int
+    path: str
+    files: dict[str, str]
+    checks: dict[str, dict[str, float]]
+
+
+class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
+    """The run is over in good order: all steps made (`succeeded`) or ended early with a checkpoint where a step was made."""
+
+    outcome: Literal["succeeded", "stopped", "drained"]
+    step: int
+    stepping_seconds: float
+    reason: StopReason | None = None
+
+
+class RunFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """The run can't go on. `code` is stable (`nan_loss`, `out_of_memory`, `bad_data`, `export_mismatch`, `internal_error`)."""
+
+    code: str
+    message: str
+    step: int
+
+
+FromChild = (
+    Notice
+    | RunStarted
+    | RunProgressed
+    | CheckpointSaved
+    | CheckpointEvaluated
+    | RunStopping
+    | ModelExported
+    | RunEnded
+    | RunFailed
+)
+ToChild = StopRun
+
+_encoder = msgspec.json.Encoder()
+_from_child: msgspec.json.Decoder[FromChild] = msgspec.json.Decoder(FromChild)
+_to_child: msgspec.json.Decoder[ToChild] = msgspec.json.Decoder(ToChild)
+
+
+def encode_line(message: FromChild | ToChild) -> bytes:
+    """One message as a JSON line, its newline included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_from_child(line: bytes) -> FromChild:
+    """Raises msgspec.DecodeError or msgspec.ValidationError for a line that is no child's message."""
+    return _from_child.decode(line)
+
+
+def decode_to_child(line: bytes) -> ToChild:
+    """Raises msgspec.DecodeError or msgspec.ValidationError for a line that is no parent's message."""
+    return _to_child.decode(line)
