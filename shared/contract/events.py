@@ -1,0 +1,248 @@
+"""Every fact and every command that goes over the bus.
+
+Facts are past tense, commands imperative; the tag is the name on the wire and carries the version. A new optional field keeps the
+version; anything else is a new struct and an entry in `UPCASTS` that makes it from the old. Golden samples of every version lie
+under tests/unit/contract/samples and are never edited. Who speaks for whom (team, job, attempt) is in the envelope (wire.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from shared.contract.starting_models import Accelerator
+from shared.contract.views import (
+    DatasetView,
+    ExportedFile,
+    JobView,
+    QueuePlace,
+    Reason,
+    TeamView,
+)
+
+# --- dataset -----------------------------------------------------------------------------------------------------------
+
+
+class DatasetCreated(msgspec.Struct, frozen=True, kw_only=True, tag="dataset.created.v1"):
+    """A dataset can be trained on from now on."""
+
+    dataset: DatasetView
+
+
+class DatasetDeleted(msgspec.Struct, frozen=True, kw_only=True, tag="dataset.deleted.v1"):
+    """A dataset is gone."""
+
+    dataset_id: str
+
+
+# --- scheduler ---------------------------------------------------------------------------------------------------------
+
+
+class JobChanged(msgspec.Struct, frozen=True, kw_only=True, tag="job.changed.v1"):
+    """The whole public job after a write; `trigger` is what caused it (`submit`, a Trigger, `checkpointed`, `exported`, …)."""
+
+    job: JobView
+    trigger: str
+
+
+class JobDeleted(msgspec.Struct, frozen=True, kw_only=True, tag="job.deleted.v1"):
+    """A job and its model are gone from the team's list; `version` is the job's last."""
+
+    job_id: str
+    version: int
+
+
+class QueueMoved(msgspec.Struct, frozen=True, kw_only=True, tag="queue.moved.v1"):
+    """The places of one team's waiting jobs, all of them: a job that isn't listed no longer waits."""
+
+    places: list[QueuePlace]
+
+
+class TeamChanged(msgspec.Struct, frozen=True, kw_only=True, tag="team.changed.v1"):
+    """The team's minutes after a write."""
+
+    team: TeamView
+
+
+class DatasetSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a trainer finds a dataset in the artifact store."""
+
+    id: str
+    name: str
+    prefix: str
+    train_frames: int
+    eval_frames: int
+
+
+class JobAssign(msgspec.Struct, frozen=True, kw_only=True, tag="job.assign.v1"):
+    """Command to one trainer: make this attempt. `known_step` is the last checkpoint that the scheduler has heard of.
+
+    `lease_seconds` is how long the trainer may go without a confirmed heartbeat before it must give the job up.
+    """
+
+    starting_model: str
+    datasets: list[DatasetSource]
+    labels: list[str]
+    batch_size: int
+    steps: int
+    checkpoint_every: int
+    max_stepping_seconds: float
+    seed: int
+    lease_seconds: float
+    known_step: int = 0
+    init_prefix: str | None = None
+
+
+class JobStop(msgspec.Struct, frozen=True, kw_only=True, tag="job.stop.v1"):
+    """Command to one trainer: end this attempt. `release` means that the attempt is no longer yours: kill, report nothing."""
+
+    reason: Literal["user", "release"]
+
+
+# --- trainer -----------------------------------------------------------------------------------------------------------
+
+
+class HeldJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a trainer holds, with the attempt that it was given."""
+
+    job_id: str
+    attempt: int
+
+
+class TrainerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.heartbeat.v1"):
+    """A trainer is alive. `memory_bytes` is what its accelerator (or machine) has; a draining trainer takes no job."""
+
+    trainer: str
+    slots: int
+    accelerator: Accelerator
+    device: str
+    memory_bytes: int
+    held: list[HeldJob]
+    draining: bool = False
+    started_at: datetime | None = None
+
+
+class TrainerGone(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.gone.v1"):
+    """A trainer ended in good order and holds nothing."""
+
+    trainer: str
+
+
+class TrainingAccepted(msgspec.Struct, frozen=True, kw_only=True, tag="training.accepted.v1"):
+    """The trainer holds the job from now on: its heartbeats are the lease."""
+
+    trainer: str
+
+
+class TrainingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="training.started.v1"):
+    """The first step of this attempt is made. `resumed_from` is 0 where it began afresh."""
+
+    trainer: str
+    step: int
+    resumed_from: int
+    resumed_seconds: float
+    at: datetime
+
+
+class TrainingNoticed(msgspec.Struct, frozen=True, kw_only=True, tag="training.noticed.v1"):
+    """Something that the user should know about this job."""
+
+    notice: Reason
+
+
+class TrainingProgressed(msgspec.Struct, frozen=True, kw_only=True, tag="training.progressed.v1"):
+    """Transient, at most one a second: lost ones are never missed."""
+
+    step: int
+    stepping_seconds: float
+    steps_per_second: float
+    learning_rate: float
+    losses: dict[str, float]
+
+
+class TrainingCheckpointed(msgspec.Struct, frozen=True, kw_only=True, tag="training.checkpointed.v1"):
+    """A checkpoint's manifest is in the artifact store under `prefix`. Metrics carry ftc-ml's names."""
+
+    step: int
+    stepping_seconds: float
+    prefix: str
+    saved_at: datetime
+    training: dict[str, float]
+    evaluation: dict[str, float]
+    best: bool = False
+
+
+class TrainingStopping(msgspec.Struct, frozen=True, kw_only=True, tag="training.stopping.v1"):
+    """No further step will be made; the final checkpoint follows."""
+
+    step: int
+    reason: Literal["user", "time_limit", "drained"]
+
+
+class TrainingEnded(msgspec.Struct, frozen=True, kw_only=True, tag="training.ended.v1"):
+    """The attempt is over. `checkpoint` tells the last durable checkpoint's step, 0 for none."""
+
+    outcome: Literal["succeeded", "stopped", "drained", "failed"]
+    step: int
+    checkpoint_step: int
+    stepping_seconds: float
+    reason: Reason | None = None
+    log_tail: list[str] = []
+
+
+class ModelExported(msgspec.Struct, frozen=True, kw_only=True, tag="model.exported.v1"):
+    """The TFLite files are in the artifact store under `prefix`, verified."""
+
+    step: int
+    prefix: str
+    files: list[ExportedFile]
+    checks: dict[str, dict[str, float]] = {}
+
+
+Fact = (
+    DatasetCreated
+    | DatasetDeleted
+    | JobChanged
+    | JobDeleted
+    | QueueMoved
+    | TeamChanged
+    | TrainerHeartbeat
+    | TrainerGone
+    | TrainingAccepted
+    | TrainingStarted
+    | TrainingNoticed
+    | TrainingProgressed
+    | TrainingCheckpointed
+    | TrainingStopping
+    | TrainingEnded
+    | ModelExported
+)
+Command = JobAssign | JobStop
+Message = Fact | Command
+
+# Lost without harm: published without persistence and never kept in an outbox.
+TRANSIENT: tuple[type[Message], ...] = (TrainingProgressed, TrainerHeartbeat)
+
+# Old struct -> how to make the next version of it. None yet: every message is at its first version.
+UPCASTS: dict[type[Any], Callable[[Any], Message]] = {}
+
+
+def wire_name(kind: type[Message] | Message) -> str:
+    """`training.checkpointed.v1`: the tag, which is the AMQP type property too."""
+    tag = (kind if isinstance(kind, type) else type(kind)).__struct_config__.tag
+    return str(tag)
+
+
+def routing_key(kind: type[Message] | Message) -> str:
+    """The wire name without its version: consumers bind to meanings, and read every version."""
+    return wire_name(kind).rpartition(".v")[0]
+
+
+def upcast(message: Any) -> Message:
+    """The newest version of what `message` says."""
+    while (convert := UPCASTS.get(type(message))) is not None:
+        message = convert(message)
+    return message  # type: ignore[no-any-return]

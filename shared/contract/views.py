@@ -1,0 +1,164 @@
+"""The public shapes that services, events and clients share: a job, a dataset, a team as its members see them.
+
+Owns the structs alone. Times are timezone-aware UTC; durations are seconds and say so in their names; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from shared.contract.jobs import JobState
+
+LedgerKind = Literal["grant", "reserve", "use", "refund"]
+
+
+class LabelCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Boxes of one label in each pool."""
+
+    name: str
+    train: int
+    eval: int
+
+
+class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset; `prefix` is where its shards lie in the artifact store. Frames are pictures, negatives those without a box."""
+
+    id: str
+    team: str
+    name: str
+    created_at: datetime
+    labels: list[LabelCount]
+    train_frames: int
+    eval_frames: int
+    train_negatives: int
+    eval_negatives: int
+    bytes: int
+    prefix: str
+    warnings: list[str] = []
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job is as it is: `code` for programs, `message` in plain words, `remedy` where one is known."""
+
+    code: str
+    message: str
+    remedy: str | None = None
+
+
+class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """The last durable checkpoint: `stepping_seconds` is what making its steps took, over all attempts."""
+
+    step: int
+    stepping_seconds: float
+    saved_at: datetime
+    prefix: str
+    map: float | None = None
+    best_step: int | None = None
+    best_map: float | None = None
+
+
+class ExportedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that can be downloaded; `name` is within the job's model folder."""
+
+    format: str
+    name: str
+    bytes: int
+    sha256: str
+
+
+class ExportView(msgspec.Struct, frozen=True, kw_only=True):
+    """The exported model and how its boxes compared with the Keras model's."""
+
+    step: int
+    prefix: str
+    files: list[ExportedFile]
+    checks: dict[str, dict[str, float]] = {}
+
+
+class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
+    """One assignment of the job to a trainer and how it ended."""
+
+    number: int
+    trainer: str
+    assigned_at: datetime
+    started_at: datetime | None = None
+    resumed_from: int | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a team's statement: whole seconds, positive gives, negative takes. A balance is the sum of its lines."""
+
+    kind: LedgerKind
+    seconds: int
+    at: datetime
+    job_id: str | None = None
+    note: str = ""
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A training job, whole, as the scheduler last wrote it. `version` rises with each write.
+
+    `steps_completed` is that of the last durable checkpoint. `running_since` is set while steps are being made and
+    `stepping_seconds_before` is what earlier attempts' durable steps took: training time = the second plus now minus the first.
+    `reserved_seconds`, `used_seconds`, `refunded_seconds`: minutes, to the second; the last two are set at the end.
+    """
+
+    id: str
+    team: str
+    version: int
+    state: JobState
+    description: str
+    created_by: str
+    created_at: datetime
+    starting_model: str
+    dataset_ids: list[str]
+    dataset_names: list[str]
+    labels: list[str]
+    train_frames: int
+    eval_frames: int
+    batch_size: int
+    steps_requested: int
+    steps_completed: int
+    max_seconds: int
+    attempt: int
+    queued_at: datetime | None = None
+    running_since: datetime | None = None
+    stepping_seconds_before: float = 0.0
+    ended_at: datetime | None = None
+    reason: Reason | None = None
+    retry_after: datetime | None = None
+    trainer: str | None = None
+    checkpoint: CheckpointView | None = None
+    export: ExportView | None = None
+    attempts: list[AttemptView] = []
+    notices: list[Reason] = []
+    reserved_seconds: int = 0
+    used_seconds: int | None = None
+    refunded_seconds: int | None = None
+
+
+class TeamView(msgspec.Struct, frozen=True, kw_only=True):
+    """A team's minutes in whole seconds: balance = granted - used - reserved by jobs that have not ended."""
+
+    team: str
+    granted_seconds: int
+    used_seconds: int
+    reserved_seconds: int
+    balance_seconds: int
+    version: int = 0
+
+
+class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A waiting job's place (1 is next) and when it may start and end: the earliest and the latest likely time."""
+
+    job_id: str
+    position: int
+    start_from: datetime | None = None
+    start_to: datetime | None = None
+    end_from: datetime | None = None
+    end_to: datetime | None = None
