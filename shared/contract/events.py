@@ -1,8 +1,9 @@
 """Every fact and every command that goes over the bus.
 
-Facts are past tense, commands imperative; the tag is the name on the wire and carries the version. A new optional field keeps the
-version; anything else is a new struct and an entry in `UPCASTS` that makes it from the old. Golden samples of every version lie
-under tests/unit/contract/samples and are never edited. Who speaks for whom (team, job, attempt) is in the envelope (wire.py).
+Facts are past tense, commands imperative; the tag is the name on the wire and carries the version. A new optional
+field keeps the version; anything else is a new struct and an entry in `UPCASTS` that makes it from the old. Golden
+samples of every version lie under tests/unit/contract/samples and are never edited. Who speaks for whom (team, job,
+attempt) is in the envelope (wire.py).
 """
 
 from __future__ import annotations

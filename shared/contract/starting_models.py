@@ -31,7 +31,7 @@ class StartingModel(msgspec.Struct, frozen=True, kw_only=True):
 SSD_MOBILENET_V2_320 = StartingModel(
     key="ssd_mobilenet_v2_320x320",
     name="SSD MobileNet v2 320x320",
-    summary="Small and quick: the usual choice for a robot. Sees pictures at 300x300, as the published model of this name does.",
+    summary="Small and quick: the usual choice for a robot. Like the published model of this name, it sees 300x300 pictures.",
     input_size=300,
     batch_size={"cpu": 8, "gpu": 32},
     warmup_steps=2000,
