@@ -28,11 +28,12 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     prefetch: int = 32
     expires_seconds: int | None = None
     single_active_consumer: bool = False
+    dead_letters: str | None = None
 
     @property
     def dead_name(self) -> str:
         """The dead-letter queue's name."""
-        return f"{self.name}.dead"
+        return self.dead_letters or f"{self.name}.dead"
 
 
 SCHEDULER_FACTS = Queue(
@@ -58,4 +59,5 @@ QUEUES: tuple[Queue, ...] = (SCHEDULER_FACTS, STATUS_FACTS, STATUS_PROGRESS)
 
 def trainer_queue(trainer: str) -> Queue:
     """The command queue of one trainer. It outlives a broken connection, not a trainer that is gone."""
-    return Queue(name=f"trainer.{trainer}", command_key=f"trainer.{trainer}", prefetch=8, expires_seconds=600)
+    name = f"trainer.{trainer}"
+    return Queue(name=name, command_key=name, prefetch=8, expires_seconds=600, dead_letters="trainer.dead")

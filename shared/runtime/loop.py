@@ -1,0 +1,52 @@
+"""A background duty: a function run again and again until the service stops.
+
+Owns the pace and what happens to a failure (logged, counted, tried again after a pause); knows nothing of what the duty does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from shared.runtime import log
+from shared.runtime.metrics import Metrics
+
+_LONGEST_PAUSE = 15.0
+
+
+class Loop:
+    """Runs `duty` every `seconds`, or at once when `wake` is called; rounds never overlap."""
+
+    def __init__(self, name: str, duty: Callable[[], Awaitable[object]], *, seconds: float, metrics: Metrics) -> None:
+        self.name = name
+        self._duty = duty
+        self._seconds = seconds
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+        self._log = log.get("loop")
+
+    def wake(self) -> None:
+        """Start the next round now, or right after the one under way."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failures = 0
+        while True:
+            self._wake.clear()
+            try:
+                await self._duty()
+            except Exception as error:  # noqa: BLE001 - a duty that fails is tried again, whatever the reason
+                failures += 1
+                self._metrics.loops.labels(self.name).inc()
+                self._log.warning(
+                    "loop.failed", loop=self.name, failures=failures, error=repr(error), exc_info=failures == 1
+                )
+                await asyncio.sleep(min(_LONGEST_PAUSE, self._seconds * 2 ** min(failures, 5)))
+                continue
+            failures = 0
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
