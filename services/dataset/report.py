@@ -1,0 +1,177 @@
+"""What an import tells the person who uploaded: what was read, what was skipped and why, what looks odd.
+
+Owns the report, the manifest and their words. Pure. Lists of files are capped, totals are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from services.dataset.formats.tfrecord import FileEntry
+from services.dataset.formats.voc import Skipped
+from services.dataset.frames import Frame
+from shared.contract.views import LabelCount
+
+MAX_SKIPPED_LISTED = 200
+MAX_FILES_PER_WARNING = 10
+FEW_BOXES = 10
+
+SKIP_REASONS = {
+    "xml_malformed": "the XML can't be parsed",
+    "xml_too_large": "the XML is too large to describe one picture",
+    "not_an_annotation": "the XML is not a Pascal VOC annotation",
+    "image_missing": "the XML names a picture that is not in the archive",
+    "image_ambiguous": "the XML names a picture that is in several folders equally close",
+    "already_annotated": "another XML describes the same picture",
+    "no_annotation": "no XML describes the picture",
+    "unsupported_format": "the picture is not a JPEG, PNG or BMP",
+    "no_usable_box": "it has objects but none of their boxes is usable",
+}
+_WARNINGS = {
+    "box_clipped": "boxes reached beyond their picture and were clipped",
+    "box_dropped": "boxes were dropped, as nothing of them lies inside their picture or they are thinner than a pixel",
+    "box_missing": "objects without a <bndbox> were left out",
+    "box_unreadable": "objects whose box holds something else than numbers were left out",
+    "label_missing": "objects without a printable name were left out",
+    "size_scaled": "pictures have another size than their XML says, in the same shape: boxes were scaled with them",
+    "size_mismatch": "pictures have another shape than their XML says: boxes were taken as pixels of the picture",
+    "rotated": "pictures were turned upright as their EXIF data says",
+}
+
+
+class Warned(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of oddity: how often, in a sentence, with the first few files."""
+
+    code: str
+    message: str
+    count: int
+    files: list[str] = []
+
+
+class SkippedFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that gave nothing: all by reason, the first ones by name."""
+
+    total: int
+    by_reason: dict[str, int]
+    reasons: dict[str, str]
+    files: list[Skipped]
+
+
+class PoolCount(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool; negatives are frames without a box."""
+
+    frames: int
+    negatives: int
+    boxes: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of an import. `ignored` counts files that are neither pictures nor XML."""
+
+    images_read: int
+    annotations_read: int
+    boxes: int
+    ignored: int
+    skipped: SkippedFiles
+    warnings: list[Warned]
+    look_alike_groups: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dataset is made of; the same upload, settings and salt give the same manifest. `labels` are in id order from 1."""
+
+    version: int = 1
+    importer: str
+    source_name: str
+    seed: int
+    eval_percent: int
+    labels: list[LabelCount]
+    train: PoolCount
+    eval: PoolCount
+    bytes: int
+    files: list[FileEntry]
+
+
+class Notes:
+    """Collects oddities while frames are read."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._files: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, code: str, name: str, count: int = 1) -> None:
+        """`count` oddities of kind `code` in the file `name`."""
+        if not count:
+            return
+        self._counts[code] += count
+        if len(self._files[code]) < MAX_FILES_PER_WARNING and name not in self._files[code]:
+            self._files[code].append(name)
+
+    def warnings(self) -> list[Warned]:
+        """All kinds seen, in a fixed order."""
+        return [
+            Warned(
+                code=code, message=f"{self._counts[code]:,} {text}.", count=self._counts[code], files=self._files[code]
+            )
+            for code, text in _WARNINGS.items()
+            if self._counts[code]
+        ]
+
+
+def skipped_files(skipped: Sequence[Skipped]) -> SkippedFiles:
+    """The skipped files as the report shows them."""
+    by_reason = Counter(item.reason for item in skipped)
+    return SkippedFiles(
+        total=len(skipped),
+        by_reason=dict(sorted(by_reason.items())),
+        reasons={reason: SKIP_REASONS[reason] for reason in sorted(by_reason)},
+        files=sorted(skipped, key=lambda item: item.name)[:MAX_SKIPPED_LISTED],
+    )
+
+
+def count_pool(frames: Sequence[Frame]) -> PoolCount:
+    """Frames, negatives and boxes of one pool."""
+    negatives = sum(not frame.boxes for frame in frames)
+    return PoolCount(frames=len(frames), negatives=negatives, boxes=sum(len(frame.boxes) for frame in frames))
+
+
+def count_labels(labels: Sequence[str], train: Sequence[Frame], evaluation: Sequence[Frame]) -> list[LabelCount]:
+    """Boxes by label and pool, in the order of `labels`."""
+    in_train = Counter(box.label for frame in train for box in frame.boxes)
+    in_eval = Counter(box.label for frame in evaluation for box in frame.boxes)
+    return [LabelCount(name=label, train=in_train[label], eval=in_eval[label]) for label in labels]
+
+
+def label_warnings(labels: Sequence[LabelCount]) -> list[Warned]:
+    """What about the labels may spoil a training: spellings of one word, labels that a pool lacks, labels with few boxes."""
+    found = []
+    for cluster in clusters(label.name for label in labels):
+        names = ", ".join(f"“{name}”" for name in cluster)
+        message = f"{names} look like one label in different spellings; they are trained as {len(cluster)} labels."
+        found.append(Warned(code="label_spellings", message=message, count=len(cluster)))
+    for label in labels:
+        for pool, boxes in (("training", label.train), ("evaluation", label.eval)):
+            if not boxes:
+                message = f"The {pool} pool has no box of “{label.name}”."
+                found.append(Warned(code="label_missing_in_pool", message=message, count=1))
+        if (boxes := label.train + label.eval) < FEW_BOXES:
+            message = f"“{label.name}” has only {boxes} boxes; a model needs many more to learn it."
+            found.append(Warned(code="few_boxes", message=message, count=boxes))
+    return found
+
+
+def clusters(names: Iterable[str]) -> list[list[str]]:
+    """Names that differ only in case, spaces, hyphens, underscores or dots, grouped; names without a twin are left out."""
+    by_key: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_key[spelling_key(name)].append(name)
+    return [sorted(group) for _, group in sorted(by_key.items()) if len(group) > 1]
+
+
+def spelling_key(name: str) -> str:
+    """What stays of a label when case and separators are taken away."""
+    return re.sub(r"[\s_\-.]+", "", name.casefold())
