@@ -50,18 +50,15 @@ def wait_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], *, s
 
 
 def end(process: subprocess.Popen[bytes], *, grace: float) -> None:
-    """SIGTERM, once more after a second (a signal within milliseconds of start can be swallowed), SIGKILL after `grace`.
+    """SIGTERM, again at half time (one within milliseconds of a start can be lost), SIGKILL after `grace` seconds.
 
     Whatever is left of the child's session is killed with it.
     """
-    deadline = time.monotonic() + grace
     for _ in range(2):
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=min(1.0, grace))
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace / 2)
+            break
     kill(process)
 
 

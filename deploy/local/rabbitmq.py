@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.local.ports import LOOPBACK
 
@@ -106,11 +107,7 @@ class RabbitNode:
 
     def epmd_ready(self) -> bool:
         """Whether the port mapper listens."""
-        try:
-            with socket.create_connection((LOOPBACK, self.epmd_port), timeout=1):
-                return True
-        except OSError:
-            return False
+        return answers(LOOPBACK, self.epmd_port)
 
     def ready(self) -> bool:
         """Whether the node answers an AMQP protocol header: a listening port alone comes seconds too early."""
@@ -124,6 +121,23 @@ def answers_amqp(host: str, port: int) -> bool:
             connection.settimeout(2)
             connection.sendall(_AMQP_HEADER)
             return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def answers_url(url: str) -> bool:
+    """Whether a broker answers at an amqp:// address; of an amqps:// one only the open port is checked."""
+    address = urlsplit(url)
+    secure = address.scheme == "amqps"
+    host, port = address.hostname or LOOPBACK, address.port or (5671 if secure else 5672)
+    return answers(host, port) if secure else answers_amqp(host, port)
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=2):
+            return True
     except OSError:
         return False
 

@@ -118,5 +118,3 @@ def start_broker(folder: Path) -> Broker:
         broker.stop()
         raise
     return broker
-
-
