@@ -1,0 +1,33 @@
+"""What the scheduler is told through its environment, besides what all services share."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from shared.runtime.settings import CommonSettings
+
+
+class SchedulerSettings(CommonSettings):
+    """Limits are the installation's; the defaults are ftc-ml's where it had one."""
+
+    port: int = Field(8102, ge=0, le=65535)
+    dataset_url: str = Field("http://127.0.0.1:8101", description="the dataset service, for claims")
+    min_steps: int = Field(200, ge=1, description="fewest steps of a job")
+    max_steps: int = Field(8000, ge=1, description="most steps of a job")
+    checkpoint_every: int = Field(100, ge=5, le=1000, description="steps between checkpoints")
+    max_minutes: int = Field(600, ge=1, description="most minutes that one job may reserve")
+    team_minutes: int = Field(600, ge=0, description="minutes granted to a team at first")
+    max_attempts: int = Field(3, ge=1, le=20, description="trainers that a job may lose before it fails")
+    max_queued: int = Field(200, ge=1, description="jobs waiting in all before new ones are told to try again later")
+    max_team_jobs: int = Field(10, ge=1, description="jobs of one team that wait or run at a time")
+    lease_seconds: float = Field(25.0, ge=1, le=600, description="silence after which a trainer counts as lost")
+    plan_seconds: float = Field(1.0, ge=0.05, le=60, description="longest pause between two rounds of planning")
+    secure_cookie: bool = Field(False, description="mark the session cookie Secure: set it where the gateway has TLS")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min_steps > self.max_steps:
+            raise ValueError(f"MIN_STEPS ({self.min_steps}) must not be above MAX_STEPS ({self.max_steps})")
+        return self
