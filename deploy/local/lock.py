@@ -15,7 +15,6 @@ from typing import IO
 
 import msgspec
 
-
 _TRIES = 10
 
 

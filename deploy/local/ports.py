@@ -36,7 +36,7 @@ def holder(port: int) -> str:
     """Who listens on `port`, for an error message: "nginx (process 4711)", or a plain word when the system won't tell."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and connection.laddr.port == port and connection.pid:
+            listens = connection.status == psutil.CONN_LISTEN
+            if listens and connection.laddr[1:2] == (port,) and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     return "another program"

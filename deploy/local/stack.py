@@ -30,10 +30,13 @@ STOP_ORDER = (("trainer",), ("dataset", "scheduler", "status"), ("gateway",), ("
 # Who starts side by side, once everything before is ready.
 START_ORDER = (("epmd", "store"), ("broker",), ("dataset", "scheduler", "status", "trainer"), ("gateway",))
 
+# Banners and chatter of software that isn't ours; it keeps logs of its own in the data folder.
+_QUIET = frozenset({"epmd", "broker", "store"})
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process of the stack. `kind` is its name in the Procfile; trainers share one."""
+    """One process of the stack. `kind` is its name in the Procfile; trainers share one. A quiet one is heard when it fails."""
 
     name: str
     kind: str
@@ -42,6 +45,7 @@ class Program:
     ready: Callable[[], bool]
     ready_seconds: float
     stop_seconds: float
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def _program(kind: str, line: str, number: int, settings: Settings, ports: Ports
     }
     name = f"trainer-{number}" if kind == "trainer" else kind
     ready, ready_seconds, stop_seconds, own = _part(kind, number, settings, ports, credentials)
-    return Program(name, kind, command, environment | own, ready, ready_seconds, stop_seconds)
+    return Program(name, kind, command, environment | own, ready, ready_seconds, stop_seconds, kind in _QUIET)
 
 
 def _part(

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _STEADY_SECONDS = 30.0
 _CRASHES_BEFORE_READY = 4
 _LONGEST_LINE = 64 * 1024
+_KEPT_LINES = 40
 
 
 class StartFailed(Exception):
@@ -60,6 +62,7 @@ class Keeper:
         self.crashes = 0
         self._console = console
         self._colour = console.colour()
+        self._unsaid: deque[str] = deque(maxlen=_KEPT_LINES)
         self._folder = folder
         self._ending = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
@@ -72,6 +75,7 @@ class Keeper:
     async def wait_ready(self) -> None:
         """Return when the program is ready; raises StartFailed when time is up or it keeps crashing."""
         program = self.program
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(program.ready_seconds):
                 while not await asyncio.to_thread(program.ready):
@@ -79,9 +83,11 @@ class Keeper:
                         raise StartFailed(f"{program.name} ended {self.crashes} times; its lines above say why")
                     await asyncio.sleep(0.1)
         except TimeoutError:
+            self._say_unsaid()
             raise StartFailed(
                 f"{program.name} was not ready after {program.ready_seconds:g} s; its lines above may say why"
             ) from None
+        self._console.say(f"{program.name} is ready ({asyncio.get_running_loop().time() - began:.1f} s)")
 
     async def end(self) -> None:
         """End the program: SIGTERM, again at half time (one within milliseconds of a start can be lost), then SIGKILL."""
@@ -117,6 +123,7 @@ class Keeper:
             if self._ending.is_set():
                 return
             self.crashes += 1
+            self._say_unsaid()
             if clock() - began > _STEADY_SECONDS:
                 pause = _FIRST_PAUSE
             self._console.say(f"{self.program.name} ended {_in_words(code)}; starting it again in {pause:g} s")
@@ -159,7 +166,15 @@ class Keeper:
             self._print(rest)
 
     def _print(self, line: bytes) -> None:
-        self._console.line(self.program.name, line.decode("utf-8", "replace") or " ", self._colour)
+        text = line.decode("utf-8", "replace") or " "
+        if self.program.quiet:
+            self._unsaid.append(text)
+        else:
+            self._console.line(self.program.name, text, self._colour)
+
+    def _say_unsaid(self) -> None:
+        while self._unsaid:
+            self._console.line(self.program.name, self._unsaid.popleft(), self._colour)
 
 
 class Supervisor:
