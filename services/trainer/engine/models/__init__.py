@@ -1,0 +1,1 @@
+"""The networks that the engine can build, by starting model."""
