@@ -259,9 +259,12 @@ def digest_of(parts: Iterable[Path | str]) -> str:
 
 def run(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> None:
     """Run a command that a person watches; raises SetupFailed when it fails."""
-    code = subprocess.run(command, cwd=cwd, env=dict(environ), check=False).returncode
+    shown = " ".join(word if "\n" not in word else "…" for word in command)
+    try:
+        code = subprocess.run(command, cwd=cwd, env=dict(environ), check=False).returncode
+    except OSError as error:
+        raise SetupFailed(f"this could not be run ({error}): {shown}") from error
     if code != 0:
-        shown = " ".join(word if "\n" not in word else "…" for word in command)
         raise SetupFailed(f"this failed with code {code}, the lines above say why: {shown}")
 
 
