@@ -10,7 +10,6 @@ import msgspec
 
 EVENTS_EXCHANGE = "trainyard.events"  # topic, facts, routing key = wire name without version
 COMMANDS_EXCHANGE = "trainyard.commands"  # direct, commands, routing key = the trainer's queue
-DEAD_EXCHANGE = "trainyard.dead"  # direct, routing key = the queue that gave up
 
 # Redeliveries by the broker (a consumer that dies with the message in hand) before it dead-letters by itself.
 DELIVERY_LIMIT = 20
@@ -20,13 +19,15 @@ ATTEMPT_LIMIT = 8
 
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """One consumer's queue. `bindings` are topic patterns on the events exchange, `command_key` a key on the commands
-    exchange. `expires_seconds` removes a queue that nobody consumes. `prefetch` bounds unacknowledged messages."""
+    exchange. `expires_seconds` removes a queue that nobody consumes. `prefetch` bounds unacknowledged messages.
+    `max_length` messages at most wait: the oldest make room, and what the broker drops is not kept as a dead letter."""
 
     name: str
     bindings: tuple[str, ...] = ()
     command_key: str | None = None
     prefetch: int = 32
     expires_seconds: int | None = None
+    max_length: int | None = None
     single_active_consumer: bool = False
     dead_letters: str | None = None
 
@@ -51,7 +52,11 @@ STATUS_FACTS = Queue(
 )
 # Progress has a queue of its own, bounded, so that a burst of it never delays a change of state.
 STATUS_PROGRESS = Queue(
-    name="status.progress", bindings=("training.progressed",), prefetch=200, single_active_consumer=True
+    name="status.progress",
+    bindings=("training.progressed",),
+    prefetch=200,
+    max_length=10_000,
+    single_active_consumer=True,
 )
 
 QUEUES: tuple[Queue, ...] = (SCHEDULER_FACTS, STATUS_FACTS, STATUS_PROGRESS)

@@ -46,10 +46,10 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def decode(data: bytes) -> Envelope:
-    """The envelope with its body upcast to the newest version. Raises Reject for what can't be read."""
+    """The envelope with its body upcast to the newest version. Raises Reject for what can't be read, whatever it is."""
     try:
         envelope = _decoder.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Reject(f"undecodable: {error}") from error
     body = upcast(envelope.body)
     return envelope if body is envelope.body else msgspec.structs.replace(envelope, body=body)
