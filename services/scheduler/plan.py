@@ -14,6 +14,9 @@ import msgspec
 
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
 
+# A trainer that said goodbye holds nothing; the ends of its jobs were told before and may still be under way.
+_GOODBYE = timedelta(seconds=3)
+
 
 class WaitingJob(msgspec.Struct, frozen=True, kw_only=True):
     """A queued job. `front` goes first: it ran before and lost its trainer through no fault of its own."""
@@ -136,7 +139,7 @@ def _lease_over(job: ActiveJob, snapshot: Snapshot, now: datetime) -> bool:
     trainer = next((trainer for trainer in snapshot.trainers if trainer.id == job.trainer), None)
     heard = [job.assigned_at, snapshot.listening_since]
     if trainer is not None:
-        if trainer.gone and not any(lease.job_id == job.id for lease in trainer.leases):
-            return True
+        if trainer.gone:
+            return now - max(job.assigned_at, trainer.seen_at) > _GOODBYE
         heard += [lease.seen_at for lease in trainer.leases if (lease.job_id, lease.attempt) == (job.id, job.attempt)]
     return now - max(heard) > snapshot.lease

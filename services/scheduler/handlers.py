@@ -1,0 +1,152 @@
+"""Facts from trainers: load, decide, store. One entry a type in `table()`.
+
+Owns nothing but the wiring; what a fact means is domain.py's, and a fact of an older attempt is Stale there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from services.scheduler import domain
+from services.scheduler.domain import Change, Job
+from services.scheduler.plan import Lease, Trainer
+from services.scheduler.store import JobStore, TrainerStore, merged_leases
+from shared.contract import topology
+from shared.contract.errors import NotFound, Reject, Stale
+from shared.contract.events import (
+    JobStop,
+    Message,
+    ModelExported,
+    TrainerGone,
+    TrainerHeartbeat,
+    TrainingAccepted,
+    TrainingCheckpointed,
+    TrainingEnded,
+    TrainingNoticed,
+    TrainingStarted,
+    TrainingStopping,
+)
+from shared.contract.jobs import JobState
+from shared.contract.wire import Envelope
+from shared.runtime.bus import Bus, Handler, Handlers, Unroutable
+from shared.runtime.clock import Clock
+
+B = TypeVar("B")
+# A stop that was sent but not answered is sent again with the heartbeats after so many seconds.
+_REPEAT_STOP_SECONDS = 5.0
+
+
+class Facts:
+    """Handles what trainers say. `changed` is called after each write, so that planning looks again."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        trainers: TrainerStore,
+        bus: Bus,
+        clock: Clock,
+        envelope: Callable[[Message, Job], Envelope],
+        lease_seconds: float,
+        changed: Callable[[Job], None],
+    ) -> None:
+        self._jobs = jobs
+        self._trainers = trainers
+        self._bus = bus
+        self._clock = clock
+        self._envelope = envelope
+        self._lease_seconds = lease_seconds
+        self._changed = changed
+
+    def table(self) -> Handlers:
+        """The handler of each type."""
+        return {
+            TrainerHeartbeat: self._heard,
+            TrainerGone: self._gone,
+            TrainingAccepted: self._accepted,
+            TrainingStarted: self._job(TrainingStarted, domain.started),
+            TrainingNoticed: self._job(TrainingNoticed, domain.noticed),
+            TrainingCheckpointed: self._job(TrainingCheckpointed, domain.checkpointed),
+            TrainingStopping: self._job(TrainingStopping, domain.stopping),
+            ModelExported: self._job(ModelExported, domain.exported),
+            TrainingEnded: self._job(TrainingEnded, self._ended),
+        }
+
+    def _job(self, kind: type[B], decide: Callable[[Job, int, B], Change]) -> Handler:
+        async def handle(envelope: Envelope) -> None:
+            body = envelope.body
+            if envelope.job_id is None or envelope.attempt is None or not isinstance(body, kind):
+                raise Reject(f"{envelope.type} without a job id or an attempt")
+            attempt = envelope.attempt
+            try:
+                job = await self._jobs.decide(envelope.job_id, lambda job: decide(job, attempt, body))
+            except NotFound as error:
+                raise Reject(f"{envelope.type} about an unknown job {envelope.job_id}") from error
+            self._changed(job)
+
+        return handle
+
+    def _ended(self, job: Job, attempt: int, fact: TrainingEnded) -> Change:
+        return domain.ended(job, attempt, fact, self._clock.now())
+
+    async def _accepted(self, envelope: Envelope) -> None:
+        """The heartbeat that follows carries the lease; accepting changes nothing that a user sees."""
+        raise Stale("the lease begins with the heartbeat")
+
+    async def _heard(self, envelope: Envelope) -> None:
+        fact = envelope.body
+        assert isinstance(fact, TrainerHeartbeat)
+        now = self._clock.now()
+        known = await self._trainers.get(fact.trainer)
+        if known is not None and known.gone:
+            raise Stale("a heartbeat from before the goodbye")
+        held = [Lease(job_id=job.job_id, attempt=job.attempt, seen_at=now) for job in fact.held]
+        trainer = Trainer(
+            id=fact.trainer,
+            slots=fact.slots,
+            accelerator=fact.accelerator,
+            device=fact.device,
+            memory_bytes=fact.memory_bytes,
+            seen_at=now,
+            draining=fact.draining,
+            leases=merged_leases(() if known is None else known.leases, held, now, self._lease_seconds),
+        )
+        await self._trainers.put(trainer)
+        for lease in held:
+            await self._answer(fact.trainer, lease)
+
+    async def _answer(self, trainer: str, lease: Lease) -> None:
+        """Tell a trainer that holds what it shouldn't to let go, and one that hasn't heard of a stop to stop."""
+        job = await self._jobs.find(lease.job_id)
+        if job is None or not domain.holds(job, lease.attempt, trainer):
+            # An end that is being told while the last heartbeat still names the job needs no answer.
+            if job is None or job.view.attempt != lease.attempt or job.view.trainer not in (trainer, None):
+                await self._tell(trainer, lease, JobStop(reason="release"), job)
+            return
+        asked = job.stop_requested_at
+        if job.view.state is not JobState.STOP_REQUESTED or asked is None:
+            return
+        if (lease.seen_at - asked).total_seconds() > _REPEAT_STOP_SECONDS:
+            await self._tell(trainer, lease, JobStop(reason="user"), job)
+
+    async def _tell(self, trainer: str, lease: Lease, command: JobStop, job: Job | None) -> None:
+        if job is None:
+            return
+        envelope = self._envelope(command, job)
+        # About the attempt that the trainer believes in, which may not be the one in force.
+        about = replace(envelope, job_id=lease.job_id, attempt=lease.attempt)
+        try:
+            await self._bus.command(topology.trainer_queue(trainer).name, about)
+        except Unroutable as error:
+            raise Stale(f"{trainer} is gone") from error
+
+    async def _gone(self, envelope: Envelope) -> None:
+        fact = envelope.body
+        assert isinstance(fact, TrainerGone)
+        known = await self._trainers.get(fact.trainer)
+        if known is None:
+            raise Stale("never heard of")
+        await self._trainers.put(replace(known, gone=True, seen_at=self._clock.now()))
