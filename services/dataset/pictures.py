@@ -100,6 +100,7 @@ def load(data: bytes, name: str, limits: PictureLimits, labelled_size: tuple[int
         raise UserError("image_undecodable", message, "file", details={"entry": name}) from error
     if orientation in _TRANSPOSE:
         rgb = rgb.transpose(_TRANSPOSE[orientation])
+    rgb.info = {}  # Pillow would write comments and colour profiles again
     out = io.BytesIO()
     rgb.save(out, "JPEG", quality=limits.quality)
     source = original[::-1] if orientation in _SWAPS_SIDES else original
