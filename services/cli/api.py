@@ -1,0 +1,181 @@
+"""The services' HTTP interface: one typed method a request.
+
+Owns paths, parameters and idempotency keys. Every failure is a UserError (transport.py). Knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from services.cli.answers import (
+    Compatibility,
+    DatasetAnswer,
+    ModelAnswer,
+    ModelEvent,
+    Plan,
+    Session,
+    StartingModels,
+    TeamAnswer,
+)
+from services.cli.config import Server
+from services.cli.stream import Stream
+from services.cli.transport import Transport
+from shared.contract.views import DatasetView, JobView
+
+CHUNK_BYTES = 1 << 18
+IMPORT_SECONDS = 1800.0  # the server reads and checks every picture before it answers
+
+
+class Download(msgspec.Struct, frozen=True):
+    """A file on its way: the server's name for it (None where it gave none), its length in bytes if known, its content."""
+
+    name: str | None
+    length: int | None
+    chunks: AsyncIterator[bytes]
+
+
+class Api:
+    """What a team can ask for."""
+
+    def __init__(self, transport: Transport, stream: Stream) -> None:
+        self._transport = transport
+        self.stream = stream
+
+    async def session(self) -> Session:
+        """Whom the token names."""
+        return await self._transport.request("GET", "/api/session", Session, safe=True)
+
+    async def team(self) -> TeamAnswer:
+        """The team's minutes and their statement."""
+        return await self._transport.request("GET", "/api/team", TeamAnswer, safe=True)
+
+    async def starting_models(self, frames: int | None) -> StartingModels:
+        """What can be trained from; batch sizes are those for `frames` training pictures."""
+        params = {} if frames is None else {"frames": str(frames)}
+        return await self._transport.request("GET", "/api/starting-models", StartingModels, params=params, safe=True)
+
+    async def datasets(self) -> list[DatasetView]:
+        """The team's datasets."""
+        answer = await self._transport.request("GET", "/api/datasets", dict[str, list[DatasetView]], safe=True)
+        return answer["datasets"]
+
+    async def dataset(self, dataset_id: str) -> DatasetAnswer:
+        """One dataset, how it was imported, who uses it."""
+        return await self._transport.request("GET", f"/api/datasets/{_part(dataset_id)}", DatasetAnswer, safe=True)
+
+    async def delete_dataset(self, dataset_id: str) -> None:
+        """Deletes it. UserError `dataset_in_use` while a model uses it."""
+        await self._transport.request("DELETE", f"/api/datasets/{_part(dataset_id)}", type(None))
+
+    async def compatibility(self, dataset_ids: Sequence[str]) -> Compatibility:
+        """Whether the datasets' labels are the same."""
+        body = {"dataset_ids": list(dataset_ids)}
+        return await self._transport.request("POST", "/api/datasets/compatibility", Compatibility, body=body, safe=True)
+
+    async def add_dataset(
+        self, archive: Path, name: str, eval_percent: int, seed: int, sent: Callable[[int], None]
+    ) -> DatasetAnswer:
+        """Uploads a zip; `sent` is called with the bytes of each piece that went out. Raises OSError for an unreadable file."""
+        return await self._transport.send(
+            "/api/datasets",
+            DatasetAnswer,
+            _pieces(archive, sent),
+            params={"name": name, "eval_percent": str(eval_percent), "seed": str(seed)},
+            headers={
+                "Content-Type": "application/zip",
+                "Content-Length": str(archive.stat().st_size),
+                "Idempotency-Key": uuid.uuid4().hex,
+            },
+            silence_seconds=IMPORT_SECONDS,
+        )
+
+    async def plan(self, dataset_ids: Sequence[str], starting_model: str | None, steps: int | None) -> Plan:
+        """What a training on the datasets would be like."""
+        body = _present(dataset_ids=list(dataset_ids), starting_model=starting_model, steps=steps)
+        return (await self._transport.request("POST", "/api/plans", dict[str, Plan], body=body, safe=True))["plan"]
+
+    async def start_job(
+        self,
+        dataset_ids: Sequence[str],
+        description: str,
+        starting_model: str | None,
+        steps: int | None,
+        max_minutes: int | None,
+    ) -> JobView:
+        """Submits a job. Where no answer comes it is sent again with the same key, so that it is started once at most."""
+        body = _present(
+            dataset_ids=list(dataset_ids),
+            description=description,
+            starting_model=starting_model,
+            steps=steps,
+            max_minutes=max_minutes,
+        )
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = await self._transport.request(
+            "POST", "/api/jobs", dict[str, JobView], body=body, headers=headers, safe=True
+        )
+        return answer["job"]
+
+    async def stop_job(self, job_id: str) -> JobView:
+        """Asks for the end of a job; its steps are saved. UserError `illegal_transition` where it can't be stopped."""
+        answer = await self._transport.request("POST", f"/api/jobs/{_part(job_id)}/stop", dict[str, JobView])
+        return answer["job"]
+
+    async def delete_job(self, job_id: str) -> None:
+        """Deletes a job that has ended, and its model. UserError `job_not_ended` otherwise."""
+        await self._transport.request("DELETE", f"/api/jobs/{_part(job_id)}", type(None))
+
+    async def models(self) -> list[JobView]:
+        """The team's models, newest first."""
+        return (await self._transport.request("GET", "/api/models", dict[str, list[JobView]], safe=True))["models"]
+
+    async def model(self, job_id: str) -> ModelAnswer:
+        """One model with its progress and metrics."""
+        return await self._transport.request("GET", f"/api/models/{_part(job_id)}", ModelAnswer, safe=True)
+
+    async def events(self, job_id: str) -> list[ModelEvent]:
+        """A job's history."""
+        path = f"/api/models/{_part(job_id)}/events"
+        return (await self._transport.request("GET", path, dict[str, list[ModelEvent]], safe=True))["events"]
+
+    @asynccontextmanager
+    async def download(self, job_id: str, file_format: str) -> AsyncIterator[Download]:
+        """A model's file. UserError `no_export`, `unknown_format`; `connection_lost` where it breaks off."""
+        path = f"/api/models/{_part(job_id)}/download"
+        async with self._transport.fetch(path, {"format": file_format}) as response:
+            disposition = response.content_disposition
+            yield Download(
+                None if disposition is None else disposition.filename,
+                response.content_length,
+                response.content.iter_chunked(CHUNK_BYTES),
+            )
+
+
+@asynccontextmanager
+async def connect(server: Server) -> AsyncIterator[Api]:
+    """An Api with connections of its own."""
+    headers = {"Authorization": f"Bearer {server.token}", "User-Agent": "trainyard-cli"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        yield Api(Transport(session, server), Stream(session, server))
+
+
+def _part(identifier: str) -> str:
+    return quote(identifier, safe="")
+
+
+def _present(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+async def _pieces(archive: Path, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
+    with archive.open("rb") as file:
+        while piece := file.read(CHUNK_BYTES):
+            yield piece
+            sent(len(piece))

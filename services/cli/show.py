@@ -1,0 +1,254 @@
+"""Tables and details as a terminal shows them: datasets, plans, models, teams.
+
+Owns layout, colours and column choice by width. Words and numbers are figures.py's; requests are not made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from services.cli import figures
+from services.cli.answers import (
+    Compatibility,
+    DatasetAnswer,
+    ImportReport,
+    Plan,
+    Session,
+    StartingModels,
+    TeamAnswer,
+)
+from services.cli.figures import count, plain
+from shared.contract.jobs import JobState
+from shared.contract.views import DatasetView, JobView, Reason
+
+WIDE = 100  # columns of a terminal from which on tables show more
+_SKIPPED_SHOWN = 10
+
+STATE_STYLES: Mapping[JobState, str] = {
+    JobState.QUEUED: "yellow",
+    JobState.PREPARING: "cyan",
+    JobState.RUNNING: "bold cyan",
+    JobState.STOP_REQUESTED: "magenta",
+    JobState.STOPPING: "magenta",
+    JobState.SUCCEEDED: "bold green",
+    JobState.STOPPED: "green",
+    JobState.CANCELED: "bright_black",
+    JobState.FAILED: "bold red",
+    JobState.TRY_AGAIN_LATER: "bold yellow",
+    JobState.STATE_UNSPECIFIED: "bold red",
+}
+
+
+def text(value: str, style: str = "") -> Text:
+    """Somebody else's words, safe to print: no markup, no control characters."""
+    return Text(plain(value), style=style)
+
+
+def state(value: JobState) -> Text:
+    """A job's state in its colour."""
+    return Text(figures.state_name(value), style=STATE_STYLES[value])
+
+
+def facts(rows: Sequence[tuple[str, RenderableType]]) -> Table:
+    """Names and values in two columns."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bright_black", no_wrap=True, min_width=10)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, text(value) if isinstance(value, str) else value)
+    return grid
+
+
+def table(*columns: str, right: Sequence[str] = (), flexible: Sequence[str] = ()) -> Table:
+    """An empty table; columns in `right` hold numbers, those in `flexible` are cut when the terminal is narrow."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black", pad_edge=False)
+    for name in columns:
+        made.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=6 if name in flexible else len(name),
+            ratio=None,
+        )
+    return made
+
+
+def reasons(items: Sequence[Reason], style: str = "yellow") -> list[Text]:
+    """Each reason as a sentence with its remedy."""
+    return [text(" ".join(filter(None, (item.message, item.remedy))), style) for item in items]
+
+
+def datasets_table(datasets: Sequence[DatasetView], width: int) -> RenderableType:
+    """The team's datasets."""
+    if not datasets:
+        return Text("There are no datasets yet. Add one: trainyard datasets add pictures.zip")
+    short = figures.short_ids(dataset.id for dataset in datasets)
+    wide = width >= WIDE
+    columns = ["ID", "Name", "Train", "Eval", *(["Size", "Added"] if wide else []), "Labels"]
+    made = table(*columns, right=("Train", "Eval", "Size"), flexible=("Name", "Labels"))
+    for item in datasets:
+        labels = ", ".join(label.name for label in item.labels)
+        extra = [Text(figures.size(item.bytes)), Text(figures.date(item.created_at))] if wide else []
+        frames = (Text(figures.whole(item.train_frames)), Text(figures.whole(item.eval_frames)))
+        made.add_row(Text(short[item.id]), text(item.name, "bold"), *frames, *extra, text(labels))
+    return made
+
+
+def dataset_details(answer: DatasetAnswer) -> RenderableType:
+    """One dataset: counts, labels, how the import went, who uses it."""
+    item = answer.dataset
+    labels = table("Label", "Training boxes", "Evaluation boxes", right=("Training boxes", "Evaluation boxes"))
+    for label in item.labels:
+        labels.add_row(text(label.name), Text(figures.whole(label.train)), Text(figures.whole(label.eval)))
+    rows: list[tuple[str, RenderableType]] = [
+        ("ID", item.id),
+        ("Added", figures.date(item.created_at)),
+        ("Training", f"{count(item.train_frames, 'picture')}, {item.train_negatives:,} without any object"),
+        ("Evaluation", f"{count(item.eval_frames, 'picture')}, {item.eval_negatives:,} without any object"),
+        ("Size", figures.size(item.bytes)),
+    ]
+    if answer.used_by:
+        rows.append(("Used by", ", ".join(f"{use.description} ({use.job_id[:8]})" for use in answer.used_by)))
+    parts: list[RenderableType] = [text(item.name, "bold"), indented(facts(rows)), Text(), indented(labels)]
+    report = answer.report
+    if report is not None:
+        parts += [Text(), import_report(report)]
+    elif item.warnings:
+        parts += [Text(), *(text(f"warning: {warning}", "yellow") for warning in item.warnings)]
+    return Group(*parts)
+
+
+def import_report(report: ImportReport) -> RenderableType:
+    """What was read, what was skipped and why, what looks odd."""
+    read = report.read if isinstance(report.read, dict) else {"files": report.read}
+    what = ", ".join(f"{figures.whole(number)} {name.replace('_', ' ')}" for name, number in read.items())
+    parts: list[RenderableType] = [text(f"Read {what}.")]
+    if report.skipped_total:
+        parts.append(text(f"Skipped {count(report.skipped_total, 'file')}:", "yellow"))
+        listed = Table.grid(padding=(0, 2, 0, 0))
+        for item in report.skipped[:_SKIPPED_SHOWN]:
+            listed.add_row(text(item.file), text(item.reason))
+        if report.skipped_total > _SKIPPED_SHOWN:
+            listed.add_row(Text(f"… and {report.skipped_total - _SKIPPED_SHOWN:,} more"))
+        parts.append(indented(listed))
+    parts += [text(f"warning: {warning}", "yellow") for warning in report.warnings]
+    return Group(*parts)
+
+
+def compatibility_view(answer: Compatibility) -> RenderableType:
+    """Whether datasets can be trained on together, and what differs."""
+    labels = ", ".join(answer.labels)
+    if answer.compatible:
+        return Group(Text("The labels are the same: these datasets can be trained on together.", "green"), text(labels))
+    parts: list[RenderableType] = [Text("The labels differ: these datasets can't be trained on together.", "bold red")]
+    for item in answer.differences:
+        if not (item.missing or item.extra or item.hints):
+            continue
+        rows = [("lacks", ", ".join(item.missing)), ("has more", ", ".join(item.extra))]
+        rows += [("hint", hint) for hint in item.hints]
+        parts += [
+            Text.assemble(text(item.name, "bold"), (f"  {item.dataset_id[:8]}", "bright_black")),
+            indented(facts([row for row in rows if row[1]])),
+        ]
+    return Group(*parts)
+
+
+def plan_view(plan: Plan, max_minutes: int | None) -> RenderableType:
+    """What the training would be like, before anything is reserved."""
+    limit = plan.default_max_minutes if max_minutes is None else max_minutes
+    steps = f"{plan.steps:,} = {count(plan.epochs, 'epoch')} of {count(plan.steps_per_epoch, 'step')}"
+    if plan.steps != plan.recommended_steps:
+        steps += f" (recommended: {plan.recommended_steps:,})"
+    rows: list[tuple[str, RenderableType]] = [
+        ("Model", f"{plan.starting_model} on a {plan.accelerator.upper()}"),
+        ("Pictures", f"{plan.train_frames:,} to train, {plan.eval_frames:,} to evaluate, {plan.batch_size} each step"),
+        ("Labels", ", ".join(plan.labels)),
+        ("Steps", steps),
+        ("Time", f"{figures.roughly(plan.estimated_seconds)}, stopped after {count(limit, 'minute')} at the latest"),
+        ("Minutes", f"{figures.whole(plan.minutes_left)} left for your team"),
+    ]
+    return Group(indented(facts(rows)), Text(), *(text(sentence) for sentence in plan.sentences))
+
+
+def models_table(models: Sequence[JobView], now: datetime, width: int) -> RenderableType:
+    """Models and jobs, newest first."""
+    if not models:
+        return Text("There are no models yet. Start a training: trainyard train --dataset ID --description NAME")
+    short = figures.short_ids(model.id for model in models)
+    wide = width >= WIDE
+    columns = ["ID", "Description", "Job State", "Steps", "Time", "mAP", *(["Created"] if wide else [])]
+    made = table(*columns, right=("Steps", "Time", "mAP"), flexible=("Description",))
+    for job in models:
+        steps = f"{job.steps_completed:,}/{job.steps_requested:,}"
+        made.add_row(
+            Text(short[job.id]),
+            text(job.description, "bold"),
+            state(job.state),
+            Text(steps),
+            Text(figures.duration(figures.training_seconds(job, now))),
+            Text(figures.precision(None if job.checkpoint is None else job.checkpoint.map)),
+            *([Text(figures.date(job.created_at))] if wide else []),
+        )
+    return made
+
+
+def starting_models_table(answer: StartingModels) -> RenderableType:
+    """What can be trained from, and the installation's bounds."""
+    parts: list[RenderableType] = []
+    for item in answer.starting_models:
+        default = (" (default)", "green") if item.key == answer.default else ("", "")
+        batches = ", ".join(f"{number} on a {kind.upper()}" for kind, number in sorted(item.batch_size.items()))
+        detail = f"{item.input_size}x{item.input_size} pixels; pictures each step: {batches}"
+        parts += [
+            Text.assemble(text(item.key, "bold"), default),
+            indented(Group(text(item.name), text(item.summary), text(detail))),
+        ]
+    limits = answer.limits
+    parts += [
+        Text(),
+        text(
+            f"{limits.min_steps:,} to {limits.max_steps:,} steps ({limits.default_steps:,} unless told), "
+            f"{count(limits.max_minutes, 'minute')} at most, a checkpoint every {count(limits.checkpoint_every, 'step')}."
+        ),
+    ]
+    return Group(*parts)
+
+
+def team_view(answer: TeamAnswer) -> RenderableType:
+    """The team's minutes and their statement, newest last."""
+    team = answer.team
+    rows: list[tuple[str, RenderableType]] = [
+        ("Left", Text(figures.minutes(team.balance_seconds), "bold")),
+        ("Granted", figures.minutes(team.granted_seconds)),
+        ("Used", figures.duration(team.used_seconds)),
+        ("Reserved", figures.duration(team.reserved_seconds)),
+    ]
+    ledger = table("When", "Entry", "Time", "Job", "Note", right=("Time",), flexible=("Note",))
+    for entry in answer.ledger:
+        sign, style = ("+", "green") if entry.seconds >= 0 else ("-", "red")
+        ledger.add_row(
+            Text(figures.date(entry.at)),
+            text(entry.kind),
+            Text(f"{sign}{figures.duration(abs(entry.seconds))}", style),
+            text((entry.job_id or "")[:8]),
+            text(entry.note),
+        )
+    parts: list[RenderableType] = [text(f"Team {team.team}", "bold"), indented(facts(rows))]
+    return Group(*parts, Text(), indented(ledger)) if answer.ledger else Group(*parts)
+
+
+def session_view(session: Session, url: str) -> RenderableType:
+    """Who the token says you are."""
+    return facts([("Name", session.name), ("Team", session.team), ("Role", session.role), ("Server", url)])
+
+
+def indented(renderable: RenderableType) -> Padding:
+    """Set in by two columns."""
+    return Padding(renderable, (0, 0, 0, 2))

@@ -1,0 +1,223 @@
+"""One job in a terminal: the live picture while it runs, the summary at its end, all its details.
+
+Owns layout. Pure: the time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from services.cli import figures
+from services.cli.answers import ModelEvent
+from services.cli.figures import DASH, count, precision
+from services.cli.scene import MAP, MAP_50, MAP_75, RECALL_100, TOTAL_LOSS, Scene
+from services.cli.show import facts, indented, reasons, state, table, text
+from shared.contract.jobs import MEANINGS, TERMINAL, JobState
+from shared.contract.stream import MetricPoint, Progress
+from shared.contract.views import JobView
+
+_POINTS_SHOWN = 12
+_LOSSES = ("classification", "localization", "regularization")
+
+
+def live_view(scene: Scene, now: datetime, connection: str | None) -> RenderableType:
+    """The job as it is now; `connection` says what is wrong with the line, None where nothing is."""
+    job, progress = scene.job, scene.progress
+    rows: list[tuple[str, RenderableType]] = []
+    if scene.place is not None:
+        rows.append(("Queue", figures.place_in_queue(scene.place, now)))
+    rows.append(("Steps", _bar(job, figures.steps_made(job, progress))))
+    rows.append(("Speed", _speed(job, progress)))
+    rows.append(("Time", _time(job, now)))
+    rows.append(("Loss", _losses(progress)))
+    rows.append(("Checkpoint", checkpoint_line(scene)))
+    parts: list[RenderableType] = [_heading(job), _state_line(job), Text(), indented(_grid(rows))]
+    notes = reasons(job.notices)
+    if connection is not None:
+        notes.append(text(connection, "bold yellow"))
+    return Group(*parts, *([Text(), *notes] if notes else []))
+
+
+def summary(scene: Scene, now: datetime) -> RenderableType:
+    """How the job ended, and what can be done next."""
+    job = scene.job
+    rows: list[tuple[str, RenderableType]] = []
+    if job.reason is not None:
+        rows.append(("Reason", reasons([job.reason], "")[0]))
+    if job.retry_after is not None:
+        rows.append(("Try again", f"after {figures.clock(job.retry_after, now)}"))
+    if job.state is not JobState.TRY_AGAIN_LATER:
+        rows.append(("Steps", f"{job.steps_completed:,} of {job.steps_requested:,}"))
+        rows.append(("Time", minutes_line(job, now)))
+    if job.checkpoint is not None:
+        rows.append(("Checkpoint", checkpoint_line(scene)))
+    if job.export is not None:
+        rows.append(("Files", " · ".join(f"{file.format} {figures.size(file.bytes)}" for file in job.export.files)))
+        rows.append(("Next", f"trainyard download {job.id[:8]}"))
+    return Group(_heading(job), _state_line(job), *([indented(facts(rows))] if rows else []), *reasons(job.notices))
+
+
+def job_details(scene: Scene, events: Sequence[ModelEvent], now: datetime) -> RenderableType:
+    """All about a job: its settings, minutes, attempts, metrics, files, history."""
+    job = scene.job
+    rows: list[tuple[str, RenderableType]] = [
+        ("ID", job.id),
+        ("Created", f"{figures.date(job.created_at)} by {job.created_by}"),
+        ("Model", job.starting_model),
+        ("Datasets", ", ".join(job.dataset_names)),
+        ("Labels", ", ".join(job.labels)),
+        ("Pictures", f"{job.train_frames:,} to train, {job.eval_frames:,} to evaluate, {job.batch_size} each step"),
+        ("Steps", f"{figures.steps_made(job, scene.progress):,} of {job.steps_requested:,}"),
+        ("Time", minutes_line(job, now)),
+    ]
+    if scene.place is not None:
+        rows.append(("Queue", figures.place_in_queue(scene.place, now)))
+    if job.reason is not None:
+        rows.append(("Reason", reasons([job.reason], "")[0]))
+    if job.export is not None:
+        rows.append(("Files", " · ".join(f"{file.format} {figures.size(file.bytes)}" for file in job.export.files)))
+    parts: list[RenderableType] = [
+        _heading(job),
+        _state_line(job),
+        *reasons(job.notices),
+        Text(),
+        indented(facts(rows)),
+    ]
+    for title, part in (
+        ("Attempts", _attempts(job)),
+        ("Checkpoints", _metrics(list(scene.points.values()))),
+        ("History", _history(events)),
+    ):
+        if part is not None:
+            parts += [Text(), Text(title, "bold"), indented(part)]
+    return Group(*parts)
+
+
+def minutes_line(job: JobView, now: datetime) -> str:
+    """ "3:05 of at most 60:00", and what became of the reserved minutes once that is settled."""
+    spent = f"{figures.duration(figures.training_seconds(job, now))} of at most {figures.duration(job.max_seconds)}"
+    if job.used_seconds is None or job.refunded_seconds is None:
+        return spent
+    return f"{spent} · {figures.duration(job.refunded_seconds)} came back"
+
+
+def checkpoint_line(scene: Scene) -> str:
+    """The latest checkpoint and its metrics, and the best one where that is another."""
+    saved, point = scene.job.checkpoint, scene.latest
+    if saved is None and point is None:
+        return "none yet" if scene.job.state not in TERMINAL else "none"
+    step = max(saved.step if saved is not None else 0, point.step if point is not None else 0)
+    parts = [f"step {step:,}"]
+    if point is not None:
+        at = "" if point.step == step else f" (step {point.step:,})"
+        parts.append(f"mAP {precision(point.evaluation.get(MAP))}{at}")
+        parts.append(f"mAP@.50IOU {precision(point.evaluation.get(MAP_50))}")
+    elif saved is not None and saved.map is not None:
+        parts.append(f"mAP {precision(saved.map)}")
+    if saved is not None and saved.best_step is not None and saved.best_step != step:
+        parts.append(f"best: step {saved.best_step:,} ({precision(saved.best_map)})")
+    return " · ".join(parts)
+
+
+def loss_line(progress: Progress) -> str:
+    """ "0.412 (classification 0.21, …)"; names as they are, without their common prefix."""
+    losses = {name.removeprefix("Loss/").removesuffix("_loss"): value for name, value in progress.losses.items()}
+    total = losses.get("total")
+    rest = ", ".join(f"{name} {figures.metric(losses[name])}" for name in _LOSSES if name in losses)
+    return f"{DASH if total is None else figures.metric(total)}{f' ({rest})' if rest else ''}"
+
+
+def _heading(job: JobView) -> Text:
+    return Text.assemble(
+        text(job.description, "bold"), (f"  {job.id[:8]}", "bright_black"), text(f"  {job.starting_model}")
+    )
+
+
+def _state_line(job: JobView) -> Text:
+    trainer = f" ({job.trainer}, attempt {job.attempt})" if job.trainer and job.state not in TERMINAL else ""
+    return Text.assemble(state(job.state), "  ", MEANINGS[job.state], text(trainer, "bright_black"))
+
+
+def _grid(rows: Sequence[tuple[str, RenderableType]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    grid.add_column(style="bright_black", no_wrap=True, width=10)
+    grid.add_column(ratio=1)
+    for name, value in rows:
+        grid.add_row(name, text(value) if isinstance(value, str) else value)
+    return grid
+
+
+def _bar(job: JobView, made: int) -> Table:
+    total = max(1, job.steps_requested)
+    bar = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    bar.add_column(ratio=1)
+    bar.add_column(no_wrap=True, justify="right")
+    share = f"{made:,}/{job.steps_requested:,}  {100 * min(made, total) // total:3d}%"
+    bar.add_row(ProgressBar(total=total, completed=min(made, total)), Text(share))
+    return bar
+
+
+def _speed(job: JobView, progress: Progress | None) -> str:
+    if progress is None or progress.attempt != job.attempt:
+        return DASH
+    left = figures.seconds_left(job, progress)
+    speed = f"{progress.steps_per_second:.2f} steps/s"
+    return speed if left is None else f"{speed} · {figures.roughly(left)} left"
+
+
+def _time(job: JobView, now: datetime) -> str:
+    return f"{figures.duration(figures.training_seconds(job, now))} of at most {figures.duration(job.max_seconds)}"
+
+
+def _losses(progress: Progress | None) -> str:
+    return DASH if progress is None else loss_line(progress)
+
+
+def _attempts(job: JobView) -> Table | None:
+    if not job.attempts:
+        return None
+    made = table("No.", "Trainer", "Assigned", "From step", "Outcome", right=("From step",), flexible=("Trainer",))
+    for item in job.attempts:
+        start = DASH if item.resumed_from is None else figures.whole(item.resumed_from)
+        outcome = item.outcome or ("under way" if item.ended_at is None else DASH)
+        made.add_row(str(item.number), text(item.trainer), figures.date(item.assigned_at), start, text(outcome))
+    return made
+
+
+def _metrics(points: Sequence[MetricPoint]) -> RenderableType | None:
+    if not points:
+        return None
+    names = {"mAP": MAP, "mAP@.50": MAP_50, "mAP@.75": MAP_75, "AR@100": RECALL_100}
+    made = table(
+        "Step", *names, "Train loss", "Eval loss", "Time", right=("Step", *names, "Train loss", "Eval loss", "Time")
+    )
+    ordered = sorted(points, key=lambda point: point.step)
+    for point in ordered[-_POINTS_SHOWN:]:
+        losses = (pool.get(TOTAL_LOSS) for pool in (point.training, point.evaluation))
+        made.add_row(
+            f"{point.step:,}",
+            *(precision(point.evaluation.get(name)) for name in names.values()),
+            *(DASH if loss is None else figures.metric(loss) for loss in losses),
+            figures.duration(point.stepping_seconds),
+            style="bold" if point.best else "",
+        )
+    hidden = len(ordered) - _POINTS_SHOWN
+    return Group(Text(f"… {count(hidden, 'earlier one')}, see --json", "bright_black"), made) if hidden > 0 else made
+
+
+def _history(events: Sequence[ModelEvent]) -> Table | None:
+    if not events:
+        return None
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(no_wrap=True)
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for event in events:
+        made.add_row(Text(figures.date(event.at)), state(event.state), text(event.message or event.trigger))
+    return made
