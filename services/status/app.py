@@ -1,0 +1,49 @@
+"""The composition root of the status service: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from aiohttp import web
+
+from services.status.channel import Pace
+from services.status.handlers import Folder
+from services.status.http import Api
+from services.status.hub import Hub
+from services.status.settings import StatusSettings
+from services.status.store import StatusStore
+from services.status.ws import Stream, refuse_by_close_code
+from shared.contract.topology import STATUS_FACTS, STATUS_PROGRESS
+from shared.runtime.artifacts import Artifacts
+from shared.runtime.service import Runtime
+
+NAME = "status"
+_TIDY_SECONDS = 30.0
+
+
+async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> None:
+    """Build the service on `runtime` and add its routes to `app`."""
+    settings, clock = runtime.settings, runtime.clock
+    database = (await runtime.store()).database(NAME)
+    store = StatusStore(database, clock, tombstones=timedelta(days=settings.tombstone_days))
+    await store.prepare()
+    artifacts = await asyncio.to_thread(Artifacts, settings.artifacts_url)
+
+    hub = Hub(store, clock, backlog=settings.stream_backlog)
+    runtime.on_drain(hub.drain)  # before the bus, so that it drains after it: clients get what was folded last
+    bus = await runtime.bus()
+    folder = Folder(store, hub, clock, runtime.metrics, log_keep=settings.log_keep)
+    pace = Pace(tick=settings.stream_tick_seconds, idle=settings.stream_idle_seconds, send=settings.stream_send_seconds)
+    stream = Stream(hub, store, clock, runtime.metrics, pace=pace, heartbeat=settings.stream_heartbeat_seconds)
+
+    app.middlewares.insert(0, refuse_by_close_code)
+    app.add_routes(Api(store, hub, artifacts).routes(stream))
+
+    async def tidy() -> None:
+        await folder.tidy()
+        await hub.forget_idle(settings.idle_team_seconds)
+
+    runtime.duty("tidy", tidy, seconds=_TIDY_SECONDS)
+    await bus.consume(STATUS_FACTS, folder.facts())
+    await bus.consume(STATUS_PROGRESS, folder.transient())

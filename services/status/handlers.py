@@ -1,0 +1,217 @@
+"""What happens to each fact: folded, kept, logged, handed to whoever watches.
+
+Owns the order of writes that survives a crash between any two: views first, then the log, then memory and clients. A fact
+whose view was written but not its log entry comes again, is found to be REPEATED, and is logged then. Knows no rule of folding.
+
+Facts of a team are folded one after another under the team's lock, but written together: whoever gets the lock folds all that
+wait, which makes one write of many under load and costs nothing without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import ChainMap
+
+import msgspec
+from prometheus_client import Counter
+
+from services.status import views
+from services.status.channel import Channel
+from services.status.domain import HistoryEntry, progress_of
+from services.status.hub import Hub
+from services.status.store import LogEntry, StatusStore
+from services.status.views import Folded, Record, Verdict
+from shared.contract.errors import Reject, Stale
+from shared.contract.events import (
+    DatasetCreated,
+    DatasetDeleted,
+    JobChanged,
+    JobDeleted,
+    QueueMoved,
+    TeamChanged,
+    TrainingCheckpointed,
+    TrainingProgressed,
+)
+from shared.contract.stream import StreamEvent
+from shared.contract.wire import Envelope
+from shared.runtime import log
+from shared.runtime.bus import Handlers
+from shared.runtime.clock import Clock
+from shared.runtime.metrics import Metrics
+from shared.runtime.mongo import OUTAGES
+
+_encode = msgspec.json.encode
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    """A fact that waits for its team's lock; `settled` gets its outcome. `alone`: a batch with it failed."""
+
+    envelope: Envelope
+    settled: asyncio.Future[None]
+    alone: bool = False
+
+
+class _Round(msgspec.Struct):
+    """What one turn under the lock is going to write: views by key, with the fact that made what each replaces."""
+
+    views: dict[str, tuple[str | None, Record]]
+    history: list[tuple[str, HistoryEntry]]
+    gone: list[str]
+    told: list[tuple[_Waiting, StreamEvent]]
+    stale: list[tuple[_Waiting, Stale]]
+
+
+class Folder:
+    """Folds facts into views and log."""
+
+    def __init__(self, store: StatusStore, hub: Hub, clock: Clock, metrics: Metrics, *, log_keep: int) -> None:
+        self._store = store
+        self._hub = hub
+        self._clock = clock
+        self._log_keep = log_keep
+        self._inboxes: dict[str, list[_Waiting]] = {}
+        self._trimmed: dict[str, int] = {}
+        self._logger = log.get("folder")
+        self._logged = Counter(
+            "trainyard_stream_events_total", "Events given a number and logged.", registry=metrics.registry
+        )
+
+    def facts(self) -> Handlers:
+        """The handler table of `status.facts`."""
+        return {
+            DatasetCreated: self.fold,
+            DatasetDeleted: self.fold,
+            JobChanged: self.fold,
+            JobDeleted: self.fold,
+            QueueMoved: self.fold,
+            TeamChanged: self.fold,
+            TrainingCheckpointed: self.fold,
+        }
+
+    def transient(self) -> Handlers:
+        """The handler table of `status.progress`."""
+        return {TrainingProgressed: self.progress}
+
+    async def fold(self, envelope: Envelope) -> None:
+        """Fold one fact; raises Stale if it changed nothing, Reject if it never can."""
+        inbox = self._inboxes.setdefault(envelope.team, [])
+        waiting = _Waiting(envelope, asyncio.get_running_loop().create_future())
+        inbox.append(waiting)
+        try:
+            while not waiting.settled.done():
+                async with self._hub.hold(envelope.team) as channel:
+                    if not waiting.settled.done():
+                        batch = [waiting] if waiting.alone else [other for other in inbox if not other.alone]
+                        await self._turn(channel, batch)
+        except OUTAGES as error:
+            for other in inbox:
+                _settle(other, error)
+        finally:
+            # Whoever is cancelled leaves; the others take their own turn.
+            inbox.remove(waiting)
+            if not inbox:
+                self._inboxes.pop(envelope.team, None)
+        waiting.settled.result()
+
+    async def progress(self, envelope: Envelope) -> None:
+        """Show a running model's newest figures; they are kept in memory alone."""
+        body = envelope.body
+        assert isinstance(body, TrainingProgressed)
+        if envelope.job_id is None or envelope.attempt is None:
+            raise Reject("progress that names no job and attempt")
+        channel = await self._hub.channel(envelope.team)
+        if not channel.put_progress(progress_of(envelope.job_id, envelope.attempt, self._clock.now(), body)):
+            raise Stale("the model doesn't run, or newer figures are known")
+
+    async def tidy(self) -> None:
+        """Trim the logs of the teams in memory to their newest events."""
+        for channel in self._hub.channels():
+            upto = channel.last - self._log_keep
+            if upto > self._trimmed.get(channel.team, 0):
+                removed = await self._store.trim(channel.team, upto)
+                self._trimmed[channel.team] = upto
+                self._logger.info("log.trimmed", team=channel.team, events=removed)
+
+    async def _turn(self, channel: Channel, batch: list[_Waiting]) -> None:
+        """Fold and write a batch. After a failure that isn't an outage each takes a turn of its own, so that one bad fact
+        doesn't take the others along."""
+        try:
+            await self._write(channel, batch)
+        except OUTAGES:
+            raise
+        except Exception as error:  # noqa: BLE001 - settled: the bus logs, counts and retries it
+            if len(batch) == 1:
+                _settle(batch[0], error)
+            for waiting in batch:
+                waiting.alone = True
+
+    async def _write(self, channel: Channel, batch: list[_Waiting]) -> None:
+        round_ = await self._folded(channel, batch)
+        numbers = range(channel.last + 1, channel.last + 1 + len(round_.told))
+        entries = [
+            LogEntry(id=waiting.envelope.id, seq=seq, data=_encode(msgspec.structs.replace(event, seq=seq)))
+            for seq, (waiting, event) in zip(numbers, round_.told, strict=True)
+        ]
+        try:
+            await self._store.add_history(channel.team, round_.history)
+            await self._store.write(round_.views)
+            await self._store.forget_models(channel.team, round_.gone)
+            await self._store.append(channel.team, entries)
+        except BaseException:
+            # How much of it was written is unknown: memory is compared with the database before its next use.
+            channel.doubtful = True
+            raise
+        kept = {name: record for name, (_, record) in round_.views.items() if record.kind != "metric"}
+        channel.publish(kept, [entry.data for entry in entries])
+        self._logged.inc(len(entries))
+        for waiting, _ in round_.told:
+            _settle(waiting)
+        for waiting, error in round_.stale:
+            _settle(waiting, error)
+
+    async def _folded(self, channel: Channel, batch: list[_Waiting]) -> _Round:
+        metrics = await self._store.metrics_by_key(
+            [name for waiting in batch if (name := views.metric_key(waiting.envelope)) is not None]
+        )
+        changed: dict[str, Record] = {}
+        known = ChainMap(changed, metrics, channel.records)
+        folded: list[tuple[_Waiting, Folded]] = []
+        for waiting in batch:
+            try:
+                outcome = views.fold(known, waiting.envelope)
+            except Reject as error:
+                _settle(waiting, error)
+                continue
+            folded.append((waiting, outcome))
+            if outcome.verdict is Verdict.APPLIED:
+                changed[outcome.record.key] = outcome.record
+        repeated = [waiting.envelope.id for waiting, outcome in folded if outcome.verdict is Verdict.REPEATED]
+        logged = await self._store.logged(repeated)
+        known.maps.pop(0)  # back to what was there before
+        round_ = _Round(views={}, history=[], gone=[], told=[], stale=[])
+        for name, record in changed.items():
+            before = known.get(name)
+            round_.views[name] = (None if before is None else before.event, record)
+        for waiting, outcome in folded:
+            event = waiting.envelope.id
+            record = outcome.record
+            if outcome.history is not None:
+                round_.history.append((record.id, outcome.history))
+            if outcome.verdict is Verdict.OLD or event in logged:
+                round_.stale.append((waiting, Stale(f"{outcome.verdict.value}: {record.kind} {record.id}")))
+                continue
+            logged.add(event)
+            round_.told.append((waiting, outcome.event))
+            if record.kind == "model" and record.gone:
+                round_.gone.append(record.id)
+        return round_
+
+
+def _settle(waiting: _Waiting, error: Exception | None = None) -> None:
+    if waiting.settled.done():
+        return
+    if error is None:
+        waiting.settled.set_result(None)
+    else:
+        waiting.settled.set_exception(error)
+        waiting.settled.exception()  # whoever waited may have been cancelled: then nobody else looks at it

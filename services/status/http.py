@@ -1,0 +1,121 @@
+"""The HTTP routes of the status service: models, their metrics and stories, and the files that they end in.
+
+Owns paths and answers. Knows no rule: what to send comes from store, hub and domain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import BinaryIO
+
+import msgspec
+from aiohttp import web
+
+from services.status.domain import choose_download, disposition
+from services.status.hub import Hub
+from services.status.store import StatusStore
+from services.status.views import newest_first
+from services.status.ws import PATH, Stream
+from shared.contract.errors import NotFound, UserError
+from shared.contract.views import JobView
+from shared.runtime import log
+from shared.runtime.artifacts import ArtifactFile, Artifacts, Corrupt
+from shared.runtime.web import answer, principal
+
+_CHUNK = 1 << 20
+
+
+class Api:
+    """Handlers of /api/models."""
+
+    def __init__(self, store: StatusStore, hub: Hub, artifacts: Artifacts) -> None:
+        self._store = store
+        self._hub = hub
+        self._artifacts = artifacts
+
+    def routes(self, stream: Stream) -> list[web.RouteDef]:
+        """All public routes of the service."""
+        return [
+            web.get("/api/models", self.models),
+            web.get("/api/models/{id}", self.model),
+            web.get("/api/models/{id}/metrics", self.metrics),
+            web.get("/api/models/{id}/events", self.events),
+            web.get("/api/models/{id}/download", self.download),
+            web.get(PATH, stream.handle, allow_head=False),
+        ]
+
+    async def models(self, request: web.Request) -> web.Response:
+        """GET /api/models: newest first."""
+        records = await self._store.models(principal(request).team)
+        return answer({"models": [msgspec.Raw(data) for data in newest_first(records, "model")]})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """GET /api/models/{id}: the model, its newest progress while it runs, its metrics."""
+        job = await self._job(request)
+        channel = await self._hub.channel(job.team)
+        metrics = await self._store.metrics(job.team, job.id)
+        return answer({"model": job, "progress": channel.progress(job.id), "metrics": metrics})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """GET /api/models/{id}/metrics: a point a checkpoint, by step."""
+        job = await self._job(request)
+        return answer({"metrics": await self._store.metrics(job.team, job.id)})
+
+    async def events(self, request: web.Request) -> web.Response:
+        """GET /api/models/{id}/events: what happened to it, oldest first."""
+        job = await self._job(request)
+        return answer({"events": await self._store.history(job.team, job.id)})
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """GET /api/models/{id}/download?format=: one exported file."""
+        job = await self._job(request)
+        chosen = choose_download(job, request.query.get("format"))
+        file, content = await asyncio.to_thread(self._open, chosen.prefix, chosen.name)
+        with content:
+            etag = f'"{file.sha256}"'
+            named = disposition(job.description, chosen)
+            headers = {"ETag": etag, "Content-Disposition": named, "Cache-Control": "private, no-cache"}
+            if request.headers.get("If-None-Match") == etag:
+                return web.Response(status=304, headers=headers)
+            response = web.StreamResponse(headers=headers)
+            response.content_type = "text/plain" if file.name.endswith(".txt") else "application/octet-stream"
+            response.content_length = file.bytes
+            await response.prepare(request)
+            if request.method != "HEAD":
+                await _copy(content, response)
+            return response
+
+    async def _job(self, request: web.Request) -> JobView:
+        team, model_id = principal(request).team, request.match_info["id"]
+        job = await self._store.model(team, model_id)
+        if job is None:
+            raise NotFound("model", model_id[:100])
+        return job
+
+    def _open(self, prefix: str, name: str) -> tuple[ArtifactFile, BinaryIO]:
+        """A file, as the export's manifest describes it (blocking). Raises UserError `no_export` if it isn't there whole."""
+        try:
+            file = self._artifacts.manifest(prefix).file(name)
+            if file is not None:
+                content = self._artifacts.open(prefix, name)
+                if content.seek(0, io.SEEK_END) == file.bytes:
+                    content.seek(0)
+                    return file, content
+                content.close()
+        except (Corrupt, FileNotFoundError) as error:
+            raise _missing(name) from error
+        raise _missing(name)
+
+
+def _missing(name: str) -> UserError:
+    return UserError("no_export", f"The exported file {name} is not in the artifact store any more.", status=404)
+
+
+async def _copy(content: BinaryIO, response: web.StreamResponse) -> None:
+    try:
+        while chunk := await asyncio.to_thread(content.read, _CHUNK):
+            await response.write(chunk)
+        await response.write_eof()
+    except ConnectionError:
+        log.get("download").info("download.broken_off")  # the client went; nothing is left to be told

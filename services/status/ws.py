@@ -1,0 +1,175 @@
+"""`/api/ws`: one client's websocket, from the upgrade to the close code.
+
+Owns the handshake, what a client that comes back gets first, and how a connection ends. What is sent when is the channel's.
+The contract is shared/contract/stream.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler
+from prometheus_client import Counter, Gauge
+
+from services.status.channel import Channel, Client, Pace
+from services.status.domain import resumable
+from services.status.hub import Hub
+from services.status.store import Conflict, StatusStore
+from shared.contract.errors import UserError
+from shared.contract.stream import CLOSE_RESUME, CLOSE_UNAUTHORIZED
+from shared.runtime import log
+from shared.runtime.clock import Clock
+from shared.runtime.metrics import Metrics
+from shared.runtime.mongo import OUTAGES
+from shared.runtime.web import principal
+
+PATH = "/api/ws"
+_PAGE = 200  # events of the log that are read and sent at once
+_LARGEST_MESSAGE = 4096  # clients have nothing to say
+_CLOSE_SECONDS = 2.0
+_CANT_READ: tuple[type[Exception], ...] = (*OUTAGES, Conflict)
+
+
+class Stream:
+    """The websocket route."""
+
+    def __init__(
+        self, hub: Hub, store: StatusStore, clock: Clock, metrics: Metrics, *, pace: Pace, heartbeat: float
+    ) -> None:
+        self._hub = hub
+        self._store = store
+        self._clock = clock
+        self._pace = pace
+        self._heartbeat = heartbeat
+        self._log = log.get("stream")
+        self._closed = Counter(
+            "trainyard_stream_closed_total",
+            "Websockets closed, by our close code (0: the client went).",
+            ("code",),
+            registry=metrics.registry,
+        )
+        clients = Gauge("trainyard_stream_clients", "Connected websockets.", registry=metrics.registry)
+        clients.set_function(hub.clients)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """GET /api/ws?epoch=&seq=."""
+        who = principal(request)
+        try:
+            channel = await self._hub.channel(who.team)
+            after = await self._position(channel, request)
+        except OUTAGES as error:
+            raise UserError(
+                "store_unavailable", "The store can't be reached: try again soon.", status=503, retry_after=5
+            ) from error
+        socket = self._socket()
+        await socket.prepare(request)
+        client, first = self._begin(channel, after)
+        try:
+            code = await self._serve(socket, client, first, who.expires)
+        finally:
+            channel.detach(client)
+        self._closed.labels(str(code)).inc()
+        if code:
+            await _close(socket, request, code)
+        return socket
+
+    async def _position(self, channel: Channel, request: web.Request) -> int | None:
+        """After which event the client goes on; None: a snapshot, as there is no such position or not all is kept."""
+        after = resumable(request.query, channel.epoch, channel.last)
+        if after is None or channel.holds(after) or await self._store.has_logged(channel.team, after + 1):
+            return after
+        return None
+
+    def _begin(self, channel: Channel, after: int | None) -> tuple[Client, AsyncIterator[bytes]]:
+        """The client, attached, and its first frames: there is always one, as it tells the client that it is live."""
+        now = self._clock.now()
+        if after is None:
+            return channel.attach(None), _frames(channel.snapshot(now))
+        if channel.holds(after):
+            client = channel.attach(after)
+            client.wake.set()
+            return client, _frames()
+        return channel.attach(channel.last), self._missed(channel, after, channel.last)
+
+    async def _missed(self, channel: Channel, after: int, upto: int) -> AsyncIterator[bytes]:
+        """What the log holds of (after, upto], page by page."""
+        for start in range(after, upto, _PAGE):
+            events = await self._store.log(channel.team, start, min(upto, start + _PAGE))
+            yield channel.events_frame(events, self._clock.now())
+
+    async def _serve(
+        self, socket: web.WebSocketResponse, client: Client, first: AsyncIterator[bytes], expires: datetime | None
+    ) -> int:
+        """Until the connection ends; returns the code to close it with, 0 if the client has gone."""
+        seconds = None if expires is None else max(0.0, (expires - self._clock.now()).total_seconds())
+        reading = asyncio.create_task(_listen(socket))
+        sending = asyncio.create_task(self._send(socket, client, first))
+        ends: set[asyncio.Future[Any]] = {reading, client.ended}
+        try:
+            done, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            reading.cancel()
+            await asyncio.gather(sending, reading, return_exceptions=True)
+        if not done:
+            return CLOSE_UNAUTHORIZED
+        return client.ended.result() if client.ended in done else 0
+
+    async def _send(self, socket: web.WebSocketResponse, client: Client, first: AsyncIterator[bytes]) -> None:
+        async def send(frame: bytes) -> None:
+            await socket.send_frame(frame, WSMsgType.TEXT)
+
+        try:
+            await client.pump(first, send, self._clock, self._pace)
+        except _CANT_READ as error:
+            # What it missed couldn't be read to the end: it comes back with how far it got.
+            self._log.info("stream.catch_up_failed", error=repr(error))
+            client.end(CLOSE_RESUME)
+
+    def _socket(self) -> web.WebSocketResponse:
+        # writer_limit: a send waits as soon as the client's socket takes no more, so that a slow client shows.
+        return web.WebSocketResponse(
+            heartbeat=self._heartbeat,
+            compress=False,
+            max_msg_size=_LARGEST_MESSAGE,
+            timeout=_CLOSE_SECONDS,
+            writer_limit=1,
+        )
+
+
+@web.middleware
+async def refuse_by_close_code(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A browser isn't told why an upgrade failed: one without a good token gets its websocket, closed with 4001."""
+    response = await handler(request)
+    if request.path != PATH or response.status != 401 or "Upgrade" not in request.headers:
+        return response
+    socket = web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=_LARGEST_MESSAGE)
+    await socket.prepare(request)
+    await _close(socket, request, CLOSE_UNAUTHORIZED)
+    return socket
+
+
+async def _frames(*frames: bytes) -> AsyncIterator[bytes]:
+    for frame in frames:
+        yield frame
+
+
+async def _listen(socket: web.WebSocketResponse) -> None:
+    """Until the client closes: pings are answered and losses noticed while somebody reads."""
+    async for _ in socket:
+        pass
+
+
+async def _close(socket: web.WebSocketResponse, request: web.Request, code: int) -> None:
+    """Say the code, wait a moment for the answer, then cut a client that doesn't take it."""
+    transport = request.transport
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2 * _CLOSE_SECONDS):
+            await socket.close(code=code)
+    if transport is not None:
+        transport.abort()
