@@ -6,7 +6,7 @@ request is web.py's.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 import jwt
@@ -21,11 +21,12 @@ _ALGORITHM = "HS256"
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who makes a request."""
+    """Who makes a request; `expires` is when the token does, None for one that never does."""
 
     team: str
     role: Role
     name: str
+    expires: datetime | None = None
 
     def may(self, role: Role) -> bool:
         """Whether this principal's role includes `role`."""
@@ -44,10 +45,12 @@ def verify(secret: str, token: str) -> Principal:
     """The principal that the token names. Raises UserError `unauthorized` (401) for any token that isn't good."""
     try:
         claims = jwt.decode(token, secret, algorithms=[_ALGORITHM], options={"require": ["iat"]})
-        return msgspec.convert({key: claims.get(key) for key in ("team", "role", "name")}, Principal, strict=True)
+        named = {key: claims.get(key) for key in ("team", "role", "name")}
+        expires = datetime.fromtimestamp(int(claims["exp"]), UTC) if "exp" in claims else None
+        return msgspec.convert({**named, "expires": expires}, Principal, strict=True)
     except jwt.ExpiredSignatureError as error:
         raise UserError("unauthorized", "The token has expired. Ask your mentor for a new one.", status=401) from error
-    except (jwt.InvalidTokenError, msgspec.ValidationError) as error:
+    except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, OverflowError) as error:
         raise UserError("unauthorized", "The token is not valid here.", status=401) from error
 
 
