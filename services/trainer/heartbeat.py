@@ -1,0 +1,85 @@
+"""Heartbeats: the trainer's sign of life, and what renews the leases of the jobs it holds.
+
+Owns the heartbeat's content and what a confirmed one means; which jobs are held is holdings.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from services.trainer.domain import Lease
+from services.trainer.machine import Machine
+from services.trainer.reporter import Reporter
+from shared.contract.errors import Retry
+from shared.contract.events import HeldJob, TrainerGone, TrainerHeartbeat
+from shared.runtime import log
+from shared.runtime.clock import Clock
+
+_GONE_TIMEOUT = 3.0
+# A heartbeat that isn't confirmed within this part of the shortest lease is given up for the next one.
+_PATIENCE = 0.2
+
+
+class Heart:
+    """`beat` once per round; `leave` once, at the very end. `held` gives the jobs whose leases still hold, with them."""
+
+    def __init__(
+        self,
+        reporter: Reporter,
+        *,
+        machine: Machine,
+        clock: Clock,
+        started_at: datetime,
+        seconds: float,
+        held: Callable[[], Sequence[tuple[HeldJob, Lease]]],
+    ) -> None:
+        self._reporter = reporter
+        self._machine = machine
+        self._clock = clock
+        self._started_at = started_at
+        self._seconds = seconds
+        self._held = held
+        self._turn = asyncio.Lock()
+        self._gone = False
+        self._log = log.get("heartbeat")
+        self.draining = False
+
+    async def beat(self) -> None:
+        """Publish one heartbeat; a confirm renews the leases of the jobs that it names."""
+        async with self._turn:
+            if self._gone:
+                return
+            held = self._held()
+            heartbeat = TrainerHeartbeat(
+                trainer=self._reporter.trainer,
+                slots=len(self._machine.slots),
+                accelerator=self._machine.accelerator,
+                device=self._machine.device,
+                memory_bytes=self._machine.memory_bytes,
+                held=[job for job, _ in held],
+                draining=self.draining,
+                started_at=self._started_at,
+            )
+            sent = self._clock.monotonic()
+            patience = max([self._seconds, *(lease.seconds * _PATIENCE for _, lease in held)])
+            try:
+                # Broken off, not left to wait for the broker's return: by then it may name jobs that we gave up.
+                async with asyncio.timeout(patience):
+                    await self._reporter.publish(self._reporter.own(heartbeat))
+            except (Retry, TimeoutError) as error:
+                self._log.warning("heartbeat.unconfirmed", error=repr(error))
+                return
+            for _, lease in held:
+                lease.renew(sent, self._clock.monotonic())
+
+    async def leave(self) -> None:
+        """Say that we are gone. No heartbeat follows. A broker that can't be reached learns it when the heartbeats stop."""
+        async with self._turn:
+            self._gone = True
+            try:
+                async with asyncio.timeout(_GONE_TIMEOUT):
+                    await self._reporter.publish(self._reporter.own(TrainerGone(trainer=self._reporter.trainer)))
+            except (Retry, TimeoutError) as error:
+                self._log.warning("heartbeat.left_unsaid", error=repr(error))
