@@ -1,0 +1,272 @@
+/**
+ * The services' HTTP interface: one typed function per request, one kind of error.
+ *
+ * Owns addresses, timeouts, idempotency keys and the shapes that only HTTP answers have.
+ */
+import type { DatasetView, JobView, MetricPoint, Progress, Timestamp } from "./contract";
+import { texts } from "./texts";
+
+export interface ErrorBody {
+  code: string;
+  message: string;
+  field?: string | null;
+  details?: Record<string, unknown>;
+}
+
+/** What went wrong, in words for a person; `field` names the input, `status` is 0 where no answer came. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly field: string | null = null,
+    readonly details: Record<string, unknown> = {},
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+export interface Session {
+  team: string;
+  role: string;
+  name: string;
+}
+
+export interface StartingModelView {
+  key: string;
+  name: string;
+  summary: string;
+  input_size: number;
+  batch_size: number;
+  accelerator: string;
+}
+
+export interface Limits {
+  min_steps: number;
+  max_steps: number;
+  default_steps: number;
+  checkpoint_every: number;
+  max_description: number;
+  max_minutes: number;
+}
+
+export interface StartingModels {
+  default: string;
+  starting_models: StartingModelView[];
+  limits: Limits;
+}
+
+export interface Plan {
+  starting_model: string;
+  steps: number;
+  steps_per_epoch: number;
+  epochs: number;
+  recommended_steps: number;
+  estimated_seconds: number;
+  default_max_minutes: number;
+  minutes_left: number;
+  sentences: string[];
+}
+
+export interface PlanRequest {
+  dataset_ids: string[];
+  starting_model?: string;
+  steps?: number;
+}
+
+export interface JobRequest extends PlanRequest {
+  description: string;
+  max_minutes?: number;
+}
+
+export interface Difference {
+  dataset_id: string;
+  name: string;
+  missing: string[];
+  extra: string[];
+  hints: string[];
+}
+
+export interface Compatibility {
+  compatible: boolean;
+  labels: string[];
+  differences: Difference[];
+}
+
+export interface Skipped {
+  file: string;
+  reason: string;
+}
+
+export interface ImportReport {
+  read: number | Record<string, number>;
+  skipped: Skipped[];
+  skipped_total: number;
+  warnings: string[];
+}
+
+export interface Imported {
+  dataset: DatasetView;
+  report: ImportReport;
+}
+
+export interface ModelEvent {
+  at: Timestamp;
+  trigger: string;
+  state: string;
+  message: string;
+}
+
+export interface UploadRequest {
+  file: Blob;
+  name: string;
+  evalPercent: number;
+  /** Fraction sent, 0..1; at 1 the server is reading. */
+  onProgress: (fraction: number) => void;
+  signal: AbortSignal;
+}
+
+const TIMEOUT_MS = 20_000;
+
+/** A fresh key: 128 random bits. (`crypto.randomUUID` is missing on plain-HTTP addresses of a school's network.) */
+export function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class Api {
+  constructor(private readonly fetcher: typeof fetch = (...given) => fetch(...given)) {}
+
+  session(): Promise<Session> {
+    return this.request("GET", "/api/session");
+  }
+
+  signIn(token: string): Promise<unknown> {
+    return this.request("POST", "/api/session", { body: { token } });
+  }
+
+  compatibility(datasetIds: string[], signal: AbortSignal): Promise<Compatibility> {
+    return this.request("POST", "/api/datasets/compatibility", { body: { dataset_ids: datasetIds }, signal });
+  }
+
+  deleteDataset(id: string): Promise<void> {
+    return this.request("DELETE", `/api/datasets/${encodeURIComponent(id)}`);
+  }
+
+  startingModels(frames: number, signal: AbortSignal): Promise<StartingModels> {
+    return this.request("GET", `/api/starting-models?frames=${frames}`, { signal });
+  }
+
+  async plan(request: PlanRequest, signal: AbortSignal): Promise<Plan> {
+    return (await this.request<{ plan: Plan }>("POST", "/api/plans", { body: request, signal })).plan;
+  }
+
+  /** `key` makes a repeated request harmless: use the same one when trying again, a new one for a new wish. */
+  async startJob(request: JobRequest, key: string): Promise<JobView> {
+    return (await this.request<{ job: JobView }>("POST", "/api/jobs", { body: request, key })).job;
+  }
+
+  async stopJob(id: string): Promise<JobView> {
+    return (await this.request<{ job: JobView }>("POST", `/api/jobs/${encodeURIComponent(id)}/stop`)).job;
+  }
+
+  deleteJob(id: string): Promise<void> {
+    return this.request("DELETE", `/api/jobs/${encodeURIComponent(id)}`);
+  }
+
+  model(id: string, signal: AbortSignal): Promise<{ model: JobView; progress: Progress | null; metrics: MetricPoint[] }> {
+    return this.request("GET", `/api/models/${encodeURIComponent(id)}`, { signal });
+  }
+
+  async events(id: string, signal: AbortSignal): Promise<ModelEvent[]> {
+    const path = `/api/models/${encodeURIComponent(id)}/events`;
+    return (await this.request<{ events: ModelEvent[] }>("GET", path, { signal })).events;
+  }
+
+  downloadUrl(id: string, format: string): string {
+    return `/api/models/${encodeURIComponent(id)}/download?format=${encodeURIComponent(format)}`;
+  }
+
+  /** Sends an archive. By XMLHttpRequest, as `fetch` can't tell how much has been sent. */
+  upload(request: UploadRequest): Promise<Imported> {
+    const query = new URLSearchParams({ name: request.name, eval_percent: String(request.evalPercent), seed: "0" });
+    return new Promise((resolve, reject) => {
+      const sending = new XMLHttpRequest();
+      sending.open("POST", `/api/datasets?${query}`);
+      sending.setRequestHeader("Content-Type", "application/zip");
+      sending.setRequestHeader("Idempotency-Key", newKey());
+      sending.upload.onprogress = (event) => {
+        if (event.lengthComputable) request.onProgress(event.loaded / event.total);
+      };
+      sending.upload.onload = () => request.onProgress(1);
+      sending.onload = () => {
+        const body = parsed(sending.responseText);
+        if (sending.status >= 200 && sending.status < 300) resolve(body as Imported);
+        else reject(errorOf(sending.status, body));
+      };
+      sending.onerror = () => reject(new ApiError(0, "unreachable", texts.errors.uploadBroken));
+      sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
+      request.signal.addEventListener("abort", () => sending.abort());
+      sending.send(request.file);
+    });
+  }
+
+  private async request<T>(
+    method: string,
+    path: string,
+    given: { body?: unknown; key?: string; signal?: AbortSignal } = {},
+  ): Promise<T> {
+    const headers: Record<string, string> = { Accept: "application/json" };
+    if (given.body !== undefined) headers["Content-Type"] = "application/json";
+    if (given.key !== undefined) headers["Idempotency-Key"] = given.key;
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const options: RequestInit = {
+      method,
+      headers,
+      credentials: "same-origin",
+      signal: given.signal === undefined ? timeout : AbortSignal.any([given.signal, timeout]),
+    };
+    if (given.body !== undefined) options.body = JSON.stringify(given.body);
+    let response: Response;
+    let text: string;
+    try {
+      response = await this.fetcher(path, options);
+      text = await response.text();
+    } catch (error) {
+      if (given.signal?.aborted === true) throw error; // the caller no longer wants it
+      if (timeout.aborted) throw new ApiError(0, "timeout", texts.errors.timeout(TIMEOUT_MS / 1000));
+      throw new ApiError(0, "unreachable", texts.errors.unreachable);
+    }
+    const body = parsed(text);
+    if (!response.ok) throw errorOf(response.status, body);
+    return body as T;
+  }
+}
+
+/** True for the error of a request that its caller gave up. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+/** Any thrown value as an ApiError. */
+export function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError(0, "unexpected", error instanceof Error ? error.message : String(error));
+}
+
+function parsed(text: string): unknown {
+  if (text === "") return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // a proxy's own page: the status says enough
+  }
+}
+
+function errorOf(status: number, body: unknown): ApiError {
+  const error = (body as { error?: Partial<ErrorBody> } | undefined)?.error;
+  if (typeof error?.code !== "string" || typeof error.message !== "string") {
+    return new ApiError(status, "http", texts.errors.status(status));
+  }
+  return new ApiError(status, error.code, error.message, error.field ?? null, error.details ?? {});
+}

@@ -1,0 +1,73 @@
+/**
+ * The page's live data: state, connection and the server's clock, with one notification per change.
+ *
+ * It joins store, socket and clock; what to do with them is the components' matter.
+ */
+import { type Frame, type JobView, type MetricPoint, type DatasetView } from "./contract";
+import { type Connection, LiveSocket, type SocketParts } from "./socket";
+import { EMPTY, fold, type State, withDataset, withMetrics, withModel } from "./store";
+import { clockOffset } from "./time";
+
+export interface View {
+  readonly state: State;
+  readonly connection: Connection;
+}
+
+export class Live {
+  view: View = { state: EMPTY, connection: { kind: "connecting" } };
+  private offset: number | null = null;
+  private readonly listeners = new Set<() => void>();
+  private readonly socket: LiveSocket;
+
+  constructor(private readonly parts: SocketParts) {
+    this.socket = new LiveSocket(parts, {
+      onFrame: (frame) => this.take(frame),
+      onConnection: (connection) => this.set({ connection }),
+      position: () => this.view.state.position,
+    });
+  }
+
+  start(): void {
+    this.socket.start();
+  }
+
+  nudge(): void {
+    this.socket.nudge();
+  }
+
+  /** The server's time in milliseconds, as well as it is known. */
+  serverNow(): number {
+    return this.parts.now() + (this.offset ?? 0);
+  }
+
+  /** Calls `listener` after each change; returns what ends that. */
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  addModel(model: JobView): void {
+    this.set({ state: withModel(this.view.state, model) });
+  }
+
+  addDataset(dataset: DatasetView): void {
+    this.set({ state: withDataset(this.view.state, dataset) });
+  }
+
+  addMetrics(points: readonly MetricPoint[]): void {
+    this.set({ state: withMetrics(this.view.state, points) });
+  }
+
+  private take(frame: Frame): boolean {
+    const state = fold(this.view.state, frame);
+    if (state === "gap") return false;
+    this.offset = clockOffset(frame.kind === "snapshot" ? null : this.offset, frame.time, this.parts.now());
+    this.set({ state });
+    return true;
+  }
+
+  private set(change: Partial<View>): void {
+    this.view = { ...this.view, ...change };
+    for (const listener of this.listeners) listener();
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * The one websocket: keeps it open, resumes where it broke off, and says how it fares.
+ *
+ * It knows nothing of what the frames mean: the owner folds them and tells whether one was missing.
+ */
+import { CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame } from "./contract";
+import type { Position } from "./store";
+
+export type Connection =
+  | { kind: "connecting" }
+  | { kind: "live" }
+  | { kind: "offline"; since: number; retryAt: number }
+  | { kind: "unauthorized" };
+
+/** What a browser gives; a test gives others. */
+export interface SocketParts {
+  open: (url: string) => WebSocket;
+  url: string;
+  now: () => number;
+  random: () => number;
+  setTimer: (run: () => void, milliseconds: number) => number;
+  clearTimer: (timer: number) => void;
+}
+
+export interface SocketOwner {
+  /** Takes a frame; false where frames before it are missing. */
+  onFrame: (frame: Frame) => boolean;
+  onConnection: (connection: Connection) => void;
+  /** Where to resume, or null to ask for a snapshot. */
+  position: () => Position | null;
+}
+
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 15_000;
+/** No frame for so long and the line is taken for dead: a half-open connection says nothing by itself. */
+const SILENCE_MS = 60_000;
+
+export class LiveSocket {
+  private socket: WebSocket | null = null;
+  private timer: number | null = null;
+  private watchdog: number | null = null;
+  private failures = 0;
+  private offlineSince: number | null = null;
+  private ended = false;
+
+  constructor(
+    private readonly parts: SocketParts,
+    private readonly owner: SocketOwner,
+  ) {}
+
+  /** Connects; resumes from the owner's position where there is one. */
+  start(): void {
+    this.ended = false;
+    this.owner.onConnection({ kind: "connecting" });
+    this.connect(this.owner.position());
+  }
+
+  /** Ends it for good. */
+  stop(): void {
+    this.ended = true;
+    this.drop();
+  }
+
+  /** Something suggests that it would work now (network is back, page in view again): don't wait out the pause. */
+  nudge(): void {
+    if (this.ended || this.socket !== null) return;
+    this.connect(this.owner.position());
+  }
+
+  private connect(from: Position | null): void {
+    this.drop();
+    const query = from === null ? "" : `?epoch=${encodeURIComponent(from.epoch)}&seq=${from.seq}`;
+    const socket = this.parts.open(this.parts.url + query);
+    this.socket = socket;
+    socket.onmessage = (message) => this.received(message);
+    socket.onclose = (close) => this.closed(close.code);
+    this.watch();
+  }
+
+  private received(message: MessageEvent<unknown>): void {
+    let complete: boolean;
+    try {
+      complete = this.owner.onFrame(JSON.parse(String(message.data)) as Frame);
+    } catch (error) {
+      // A frame that can't be read or folded: what we show may be wrong from here on, so begin afresh, not at once.
+      console.error("stream: unreadable frame", error);
+      this.drop();
+      this.pause(null);
+      return;
+    }
+    if (!complete) {
+      this.again(null); // a gap: nothing can be trusted but a new snapshot
+      return;
+    }
+    this.failures = 0;
+    this.offlineSince = null;
+    this.owner.onConnection({ kind: "live" });
+    this.watch();
+  }
+
+  private closed(code: number): void {
+    this.drop();
+    if (code === CLOSE_UNAUTHORIZED) {
+      this.ended = true;
+      this.owner.onConnection({ kind: "unauthorized" });
+    } else if (code === CLOSE_RESUME) {
+      this.again(this.owner.position());
+    } else {
+      this.pause(this.owner.position());
+    }
+  }
+
+  /** At once, but only once: without a good frame in between it waits, so as not to storm the server. */
+  private again(from: Position | null): void {
+    if (this.failures > 0) {
+      this.drop();
+      this.pause(from);
+    } else {
+      this.failures = 1;
+      this.connect(from);
+    }
+  }
+
+  private pause(from: Position | null): void {
+    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.failures);
+    const pause = longest * (0.5 + 0.5 * this.parts.random());
+    this.failures += 1;
+    this.offlineSince ??= this.parts.now();
+    this.owner.onConnection({ kind: "offline", since: this.offlineSince, retryAt: this.parts.now() + pause });
+    this.timer = this.parts.setTimer(() => this.connect(from), pause);
+  }
+
+  private watch(): void {
+    if (this.watchdog !== null) this.parts.clearTimer(this.watchdog);
+    this.watchdog = this.parts.setTimer(() => this.again(this.owner.position()), SILENCE_MS);
+  }
+
+  /** Lets go of the socket and the timers; a socket that was let go of can't call back. */
+  private drop(): void {
+    for (const timer of [this.timer, this.watchdog]) if (timer !== null) this.parts.clearTimer(timer);
+    this.timer = this.watchdog = null;
+    if (this.socket !== null) {
+      this.socket.onmessage = this.socket.onclose = null;
+      this.socket.close();
+      this.socket = null;
+    }
+  }
+}

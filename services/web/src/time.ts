@@ -1,0 +1,49 @@
+/** Arithmetic of a job's time and steps as a page shows them. Pure: the present is always an argument, in milliseconds. */
+import { ASSIGNED, type JobView, type Progress } from "./contract";
+
+/** More than this and the local clock was set, or the machine slept. */
+const CLOCK_JUMP_MS = 2_000;
+
+/**
+ * What to add to the local clock to get the server's, given the time in a frame. A frame is never early, only late: the
+ * largest difference seen is the best.
+ */
+export function clockOffset(known: number | null, serverTime: string, localNow: number): number {
+  const seen = Date.parse(serverTime) - localNow;
+  if (known === null || Math.abs(seen - known) > CLOCK_JUMP_MS) return seen;
+  return Math.max(known, seen);
+}
+
+/**
+ * Seconds of stepping over all attempts: what earlier attempts' durable steps took plus, while steps are being made, the time since.
+ * Once the job has ended it is what was used.
+ */
+export function trainingSeconds(job: JobView, serverNow: number): number {
+  if (job.running_since === null) return job.used_seconds ?? job.stepping_seconds_before;
+  return job.stepping_seconds_before + Math.max(0, (serverNow - Date.parse(job.running_since)) / 1000);
+}
+
+export interface Steps {
+  /** Made as far as is known; may be lost when the trainer dies. */
+  made: number;
+  /** In the last durable checkpoint. */
+  saved: number;
+  requested: number;
+}
+
+/** Steps of a job: those of the newest progress while its attempt holds the job, else those that are saved. */
+export function steps(job: JobView, progress: Progress | undefined): Steps {
+  const live = progress !== undefined && progress.attempt === job.attempt && ASSIGNED.has(job.state);
+  return {
+    made: live ? Math.max(progress.step, job.steps_completed) : job.steps_completed,
+    saved: job.steps_completed,
+    requested: job.steps_requested,
+  };
+}
+
+/** Seconds that the steps still to make will take at the present speed, or null where that isn't known. */
+export function remainingSeconds(job: JobView, progress: Progress | undefined): number | null {
+  if (job.state !== "RUNNING" || progress === undefined || progress.attempt !== job.attempt) return null;
+  if (!(progress.steps_per_second > 0)) return null;
+  return Math.max(0, job.steps_requested - progress.step) / progress.steps_per_second;
+}

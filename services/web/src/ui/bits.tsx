@@ -1,0 +1,234 @@
+/** Small parts that several pages share: icons, a job's state, its steps, buttons that say why they can't be pressed. */
+import type { ButtonHTMLAttributes, ComponentChildren, JSX } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { type JobState, type JobView, MEANINGS, type Progress } from "../contract";
+import { duration, stateName, whole } from "../format";
+import { texts } from "../texts";
+import { steps, trainingSeconds } from "../time";
+
+const PATHS = {
+  clock: "M8 4.5V8l2.5 1.5M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
+  gear: "M8 2v2m0 8v2M2 8h2m8 0h2M3.8 3.8l1.4 1.4m5.6 5.6 1.4 1.4m0-8.4-1.4 1.4m-5.6 5.6-1.4 1.4M10 8a2 2 0 1 1-4 0 2 2 0 0 1 4 0Z",
+  play: "M5 3.5v9l7.5-4.5Z",
+  square: "M4 4h8v8H4Z",
+  check: "m3 8.5 3.5 3.5L13 4.5",
+  cross: "m4 4 8 8m0-8-8 8",
+  alert: "M8 6v3.2M8 11.5v.1M8 2 14.5 13.5h-13Z",
+  again: "M13 8a5 5 0 1 1-1.5-3.5L13 6M13 2.5V6H9.5",
+  question: "M6 6a2 2 0 1 1 2.8 1.9c-.6.2-.8.6-.8 1.3M8 11.6v.1M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
+  download: "M8 2.5v7m-3-3 3 3 3-3M3 13h10",
+  trash: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.5 8.5h6l.5-8.5M7 7v3.5M9 7v3.5",
+  upload: "M8 10V3m-3 3 3-3 3 3M3 13h10",
+  left: "M9.5 3.5 5 8l4.5 4.5",
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+export function Icon({ name }: { name: IconName }): JSX.Element {
+  return (
+    <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">
+      <path d={PATHS[name]} />
+    </svg>
+  );
+}
+
+// Tone and icon both tell the state: no meaning hangs on a colour alone.
+const LOOKS: Record<JobState, { tone: string; icon: IconName }> = {
+  QUEUED: { tone: "wait", icon: "clock" },
+  PREPARING: { tone: "active", icon: "gear" },
+  RUNNING: { tone: "active", icon: "play" },
+  STOP_REQUESTED: { tone: "warn", icon: "square" },
+  STOPPING: { tone: "warn", icon: "square" },
+  SUCCEEDED: { tone: "good", icon: "check" },
+  STOPPED: { tone: "plain", icon: "square" },
+  CANCELED: { tone: "plain", icon: "cross" },
+  FAILED: { tone: "bad", icon: "alert" },
+  TRY_AGAIN_LATER: { tone: "warn", icon: "again" },
+  STATE_UNSPECIFIED: { tone: "bad", icon: "question" },
+};
+
+export function StateBadge({ state }: { state: JobState }): JSX.Element {
+  const { tone, icon } = LOOKS[state];
+  return (
+    <span class={`badge tone-${tone}`} data-testid="job-state" data-state={state} title={MEANINGS[state]}>
+      <Icon name={icon} />
+      {stateName(state)}
+    </span>
+  );
+}
+
+/** Steps made of steps requested, with a bar whose darker part is what a checkpoint holds. */
+export function StepCount({ job, progress }: { job: JobView; progress: Progress | undefined }): JSX.Element {
+  const { made, saved, requested } = steps(job, progress);
+  return (
+    <div class="steps" title={texts.models.stepsTitle(saved)}>
+      <div class="steps-text">
+        <strong data-testid="steps-completed">{whole(made)}</strong> <span>{texts.models.stepsOf(requested)}</span>
+      </div>
+      <StepBar made={made} saved={saved} requested={requested} active={job.running_since !== null} />
+    </div>
+  );
+}
+
+interface BarProps {
+  made: number;
+  saved: number;
+  requested: number;
+  active: boolean;
+}
+
+export function StepBar({ made, saved, requested, active }: BarProps): JSX.Element {
+  const part = (count: number) => `scaleX(${requested > 0 ? Math.min(1, count / requested) : 0})`;
+  return (
+    <div
+      class={active ? "bar bar-active" : "bar"}
+      role="progressbar"
+      aria-label={texts.models.stepsBar(made, requested)}
+      aria-valuemin={0}
+      aria-valuemax={requested}
+      aria-valuenow={made}
+    >
+      <div class="bar-made" style={{ transform: part(made) }} />
+      <div class="bar-saved" style={{ transform: part(saved) }} />
+    </div>
+  );
+}
+
+export function TrainingTime({ job, now }: { job: JobView; now: number }): JSX.Element {
+  const seconds = trainingSeconds(job, now);
+  const begun = seconds > 0 || job.running_since !== null;
+  return (
+    <span class="number" data-testid="training-time">
+      {begun ? duration(seconds) : texts.none}
+    </span>
+  );
+}
+
+type ButtonProps = ButtonHTMLAttributes<HTMLButtonElement> & {
+  /** Why it can't be pressed, or null. The button stays reachable by keyboard, so that the reason is too. */
+  refusal?: string | null;
+  icon?: IconName;
+  "data-testid"?: string;
+};
+
+export function Button({ refusal = null, icon, children, onClick, class: kind, ...rest }: ButtonProps): JSX.Element {
+  const hint = useId();
+  return (
+    <span class="button-wrap">
+      <button
+        type="button"
+        {...rest}
+        class={`button ${typeof kind === "string" ? kind : ""}`}
+        aria-disabled={refusal !== null}
+        {...(refusal !== null ? { "aria-describedby": hint } : {})}
+        onClick={(event) => {
+          if (refusal === null) onClick?.(event);
+        }}
+      >
+        {icon !== undefined && <Icon name={icon} />}
+        {children}
+      </button>
+      {refusal !== null && (
+        <span class="hint-bubble" role="tooltip" id={hint}>
+          {refusal}
+        </span>
+      )}
+    </span>
+  );
+}
+
+interface DialogProps {
+  title: string;
+  onClose: () => void;
+  class?: string;
+  children: ComponentChildren;
+}
+
+/** A modal dialog: the browser traps the focus, closes on Escape and gives the focus back. */
+export function Dialog({ title, onClose, class: kind = "", children }: DialogProps): JSX.Element {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    return () => element?.close();
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      class={`dialog ${kind}`}
+      aria-labelledby={heading}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+    >
+      <header class="dialog-head">
+        <h2 id={heading}>{title}</h2>
+        <button type="button" class="button ghost square" aria-label={texts.close} onClick={onClose}>
+          <Icon name="cross" />
+        </button>
+      </header>
+      {children}
+    </dialog>
+  );
+}
+
+interface ConfirmProps {
+  title: string;
+  text: string;
+  action: string;
+  keep?: string;
+  danger?: boolean;
+  onConfirm: () => void;
+  onClose: () => void;
+}
+
+export function Confirm({ title, text, action, keep = texts.cancel, danger, onConfirm, onClose }: ConfirmProps): JSX.Element {
+  return (
+    <Dialog title={title} onClose={onClose} class="small">
+      <p class="dialog-text">{text}</p>
+      <footer class="dialog-foot">
+        <button type="button" class="button" onClick={onClose}>
+          {keep}
+        </button>
+        <button
+          type="button"
+          class={danger === true ? "button danger" : "button primary"}
+          data-testid="confirm-button"
+          onClick={() => {
+            onClose();
+            onConfirm();
+          }}
+        >
+          {action}
+        </button>
+      </footer>
+    </Dialog>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children: ComponentChildren }): JSX.Element {
+  return (
+    <div class="empty">
+      <svg class="empty-rails" viewBox="0 0 120 40" aria-hidden="true">
+        <path d="M2 12h116M2 28h116" />
+        <path class="ties" d="M12 6v28M32 6v28M52 6v28M72 6v28M92 6v28M112 6v28" />
+      </svg>
+      <h3>{title}</h3>
+      {children}
+    </div>
+  );
+}
+
+/** Rows of grey bars that take the room which the data will take. */
+export function Waiting({ rows = 4 }: { rows?: number }): JSX.Element {
+  return (
+    <div class="waiting" role="status">
+      <span class="sr">{texts.loading}</span>
+      {Array.from({ length: rows }, (_, row) => (
+        <div class="waiting-row" key={row} />
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,233 @@
+/** The Datasets page: the table, the selection, and whether it can be trained on. */
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { type Difference, asApiError, isAbort } from "../api";
+import { roleRefusal } from "../actions";
+import type { DatasetView } from "../contract";
+import { date, size, whole } from "../format";
+import { texts } from "../texts";
+import { Button, Confirm, Empty, Waiting } from "./bits";
+import { deleteDataset } from "./commands";
+import { usePage } from "./context";
+import { Upload } from "./upload";
+
+const LABELS_SHOWN = 6;
+
+export function DatasetsPage(): JSX.Element {
+  const page = usePage();
+  const { datasets, position } = page.view.state;
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [deleting, setDeleting] = useState<DatasetView | null>(null);
+  const rows = useMemo(() => [...datasets.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at)), [datasets]);
+  const selected = rows.filter((dataset) => chosen.has(dataset.id)); // one that was deleted meanwhile drops out
+  const readiness = useReadiness(selected);
+  const refusal = roleRefusal(page.session?.role);
+
+  const choose = (id: string, on: boolean) => {
+    const next = new Set(chosen);
+    if (on) next.add(id);
+    else next.delete(id);
+    setChosen(next);
+  };
+
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <h1>{texts.datasets.title}</h1>
+          <p class="muted">{texts.datasets.intro}</p>
+        </div>
+      </div>
+      <Upload refusal={refusal} />
+      <section class="card" aria-label={texts.datasets.title}>
+        <Toolbar selected={selected} readiness={refusal === null ? readiness : { kind: "refused", reason: refusal }} />
+        {position === null ? (
+          <Waiting rows={3} />
+        ) : rows.length === 0 ? (
+          <Empty title={texts.datasets.emptyTitle}>
+            <p>{texts.datasets.emptyHint}</p>
+          </Empty>
+        ) : (
+          <table class="table datasets" role="table">
+            <caption class="sr">{texts.datasets.caption}</caption>
+            <Head all={selected.length === rows.length} some={selected.length > 0} onAll={(on) => setChosen(new Set(on ? rows.map((row) => row.id) : []))} />
+            <tbody role="rowgroup">
+              {rows.map((dataset) => (
+                <Row
+                  key={dataset.id}
+                  dataset={dataset}
+                  chosen={chosen.has(dataset.id)}
+                  refusal={refusal}
+                  onChoose={(on) => choose(dataset.id, on)}
+                  onDelete={() => setDeleting(dataset)}
+                />
+              ))}
+            </tbody>
+          </table>
+        )}
+      </section>
+      {deleting !== null && (
+        <Confirm
+          title={texts.datasets.deleteTitle(deleting.name)}
+          text={texts.datasets.deleteText(deleting.train_frames + deleting.eval_frames)}
+          action={texts.datasets.delete}
+          danger
+          onConfirm={() => void deleteDataset(page, deleting)}
+          onClose={() => setDeleting(null)}
+        />
+      )}
+    </>
+  );
+}
+
+type Readiness = { kind: "ready" } | { kind: "refused"; reason: string } | { kind: "different"; differences: Difference[] };
+
+/** Whether the selected datasets can be trained on together; asks the server where it takes a comparison. */
+function useReadiness(selected: readonly DatasetView[]): Readiness {
+  const { api } = usePage();
+  const ids = selected.map((dataset) => dataset.id).sort().join(",");
+  const [answer, setAnswer] = useState<{ ids: string; readiness: Readiness } | null>(null);
+  const several = selected.length >= 2;
+  useEffect(() => {
+    if (!several) return undefined;
+    const request = new AbortController();
+    const settle = (readiness: Readiness) => setAnswer({ ids, readiness });
+    api.compatibility(ids.split(","), request.signal).then(
+      ({ compatible, differences }) => settle(compatible ? { kind: "ready" } : { kind: "different", differences }),
+      (error: unknown) => {
+        if (!isAbort(error)) settle({ kind: "refused", reason: texts.start.notChecked(asApiError(error).message) });
+      },
+    );
+    return () => request.abort();
+  }, [api, ids, several]);
+  if (selected.length === 0) return { kind: "refused", reason: texts.start.noneSelected };
+  if (!several) return { kind: "ready" };
+  return answer?.ids === ids ? answer.readiness : { kind: "refused", reason: texts.start.checking };
+}
+
+function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; readiness: Readiness }): JSX.Element {
+  const { startTraining } = usePage();
+  const sum = (count: (dataset: DatasetView) => number) => selected.reduce((total, dataset) => total + count(dataset), 0);
+  const ready = readiness.kind === "ready";
+  return (
+    <div class="toolbar">
+      <button
+        type="button"
+        class="button primary"
+        data-testid="start-training"
+        disabled={!ready}
+        aria-describedby="start-reason"
+        onClick={() => startTraining({ datasetIds: selected.map((dataset) => dataset.id) })}
+      >
+        {texts.start.button}
+      </button>
+      <div class="toolbar-note" id="start-reason" data-testid="start-reason" aria-live="polite">
+        {readiness.kind === "refused" && <p>{readiness.reason}</p>}
+        {readiness.kind === "different" && <Differences differences={readiness.differences} />}
+        {ready && <p>{texts.datasets.selected(selected.length, sum((one) => one.train_frames), sum((one) => one.eval_frames))}</p>}
+      </div>
+    </div>
+  );
+}
+
+function Differences({ differences }: { differences: readonly Difference[] }): JSX.Element {
+  return (
+    <>
+      <p class="warn-text">{texts.start.different}</p>
+      <ul>
+        {differences.map((each) => (
+          <li key={each.dataset_id}>{[texts.start.difference(each.name, each.missing, each.extra), ...each.hints].join(" ")}</li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+function Head({ all, some, onAll }: { all: boolean; some: boolean; onAll: (on: boolean) => void }): JSX.Element {
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (box.current !== null) box.current.indeterminate = some && !all;
+  });
+  const { columns } = texts.datasets;
+  return (
+    <thead role="rowgroup">
+      <tr role="row">
+        <th scope="col" role="columnheader" class="check">
+          <input ref={box} type="checkbox" aria-label={texts.datasets.selectAll} checked={all} onChange={(event) => onAll(event.currentTarget.checked)} />
+        </th>
+        <th scope="col" role="columnheader">{columns.name}</th>
+        <th scope="col" role="columnheader" class="num" title={texts.datasets.picturesTitle}>{columns.training}</th>
+        <th scope="col" role="columnheader" class="num" title={texts.datasets.picturesTitle}>{columns.evaluation}</th>
+        <th scope="col" role="columnheader" class="num" title={texts.datasets.negativesTitle}>{columns.negatives}</th>
+        <th scope="col" role="columnheader">{columns.labels}</th>
+        <th scope="col" role="columnheader" class="num">{columns.size}</th>
+        <th scope="col" role="columnheader">{columns.created}</th>
+        <th scope="col" role="columnheader"><span class="sr">{columns.actions}</span></th>
+      </tr>
+    </thead>
+  );
+}
+
+interface RowProps {
+  dataset: DatasetView;
+  chosen: boolean;
+  refusal: string | null;
+  onChoose: (on: boolean) => void;
+  onDelete: () => void;
+}
+
+function Row({ dataset, chosen, refusal, onChoose, onDelete }: RowProps): JSX.Element {
+  const { columns } = texts.datasets;
+  return (
+    <tr role="row" class={chosen ? "chosen" : ""} data-testid="dataset-row" data-dataset-id={dataset.id}>
+      <td role="cell" class="check">
+        <input
+          id={`dataset-${dataset.id}`}
+          type="checkbox"
+          aria-label={texts.datasets.select(dataset.name)}
+          checked={chosen}
+          onChange={(event) => onChoose(event.currentTarget.checked)}
+        />
+      </td>
+      <th scope="row" role="rowheader" class="title-cell">
+        <label for={`dataset-${dataset.id}`}>{dataset.name}</label>
+        {dataset.warnings.length > 0 && (
+          <span class="warn-text small-text" title={dataset.warnings.join("\n")}>
+            {texts.datasets.warnings(dataset.warnings.length)}
+          </span>
+        )}
+      </th>
+      <td role="cell" class="num" data-label={columns.training}>{whole(dataset.train_frames)}</td>
+      <td role="cell" class="num" data-label={columns.evaluation}>{whole(dataset.eval_frames)}</td>
+      <td role="cell" class="num" data-label={columns.negatives} title={texts.datasets.negativesTitle}>
+        {whole(dataset.train_negatives)} / {whole(dataset.eval_negatives)}
+      </td>
+      <td role="cell" class="labels" data-label={columns.labels}>
+        <Labels dataset={dataset} />
+      </td>
+      <td role="cell" class="num" data-label={columns.size}>{size(dataset.bytes)}</td>
+      <td role="cell" class="nowrap" data-label={columns.created}>{date(dataset.created_at)}</td>
+      <td role="cell" class="actions">
+        <Button class="ghost square" icon="trash" refusal={refusal} aria-label={texts.datasets.deleteLabel(dataset.name)} onClick={onDelete} />
+      </td>
+    </tr>
+  );
+}
+
+function Labels({ dataset }: { dataset: DatasetView }): JSX.Element {
+  const more = dataset.labels.length - LABELS_SHOWN;
+  return (
+    <ul class="chips">
+      {dataset.labels.slice(0, LABELS_SHOWN).map((label) => (
+        <li key={label.name} class="chip" title={texts.datasets.labelTitle(label.name, label.train, label.eval)}>
+          {label.name} <span class="number">{whole(label.train + label.eval)}</span>
+        </li>
+      ))}
+      {more > 0 && (
+        <li class="chip" title={dataset.labels.slice(LABELS_SHOWN).map((label) => label.name).join(", ")}>
+          +{more}
+        </li>
+      )}
+    </ul>
+  );
+}

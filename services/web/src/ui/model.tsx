@@ -1,0 +1,226 @@
+/** A model's own page (Monitor): its figures at the top, the charts, then everything that is known of it. */
+import type { JSX } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { type ModelEvent, asApiError, isAbort } from "../api";
+import type { JobView, MetricPoint, Progress } from "../contract";
+import { duration, metric, precision, whole } from "../format";
+import { hashOf } from "../route";
+import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";
+import { texts } from "../texts";
+import { steps, trainingSeconds } from "../time";
+import { Icon, StateBadge, StepBar, TrainingTime, Waiting } from "./bits";
+import { Chart } from "./chart";
+import { usePage } from "./context";
+import { Explanation } from "./explain";
+import { ModelActions } from "./model-actions";
+import { Attempts, Details, Downloads, History, Pools } from "./model-details";
+import { Metrics } from "./model-metrics";
+
+export function ModelPage({ id }: { id: string }): JSX.Element {
+  const { view, now } = usePage();
+  const { state } = view;
+  const job = state.models.get(id);
+  const { problem, again } = useMetrics(id);
+  const history = useHistory(id, job?.version);
+  const points = useMemo(() => inOrder(state.metrics.get(id)), [state.metrics, id]);
+
+  if (job === undefined) return <Absent waiting={state.position === null} />;
+  const progress = state.progress.get(id);
+  return (
+    <article class="model" data-testid="model-page" data-model-id={id}>
+      <Back />
+      <header class="model-head">
+        <div class="model-title">
+          <h1>{job.description}</h1>
+          <div class="model-state">
+            <StateBadge state={job.state} />
+            <Explanation job={job} place={state.queue.get(id)} progress={progress} now={now} long />
+          </div>
+        </div>
+        <ModelActions job={job} onPage />
+      </header>
+      <Reasons job={job} />
+      <Figures job={job} progress={progress} points={points} now={now} />
+      <Charts job={job} progress={progress} points={points} />
+      <div class="columns">
+        <Metrics points={points} problem={problem} onRetry={again} />
+        <div class="column">
+          <Downloads job={job} />
+          <Details job={job} />
+          <Pools job={job} />
+        </div>
+      </div>
+      <div class="columns">
+        <Attempts job={job} />
+        <History events={history} />
+      </div>
+    </article>
+  );
+}
+
+/** Fetches the metrics into the live data when the page opens and after each new snapshot; the stream adds what comes later. */
+function useMetrics(id: string): { problem: string | null; again: () => void } {
+  const { api, live, view } = usePage();
+  const [problem, setProblem] = useState<string | null>(null);
+  const [tries, setTries] = useState(0);
+  const { snapshots } = view.state;
+  useEffect(() => {
+    if (snapshots === 0) return undefined;
+    const request = new AbortController();
+    api.model(id, request.signal).then(
+      (answer) => {
+        live.addMetrics(answer.metrics);
+        setProblem(null);
+      },
+      (error: unknown) => {
+        if (!isAbort(error)) setProblem(asApiError(error).message);
+      },
+    );
+    return () => request.abort();
+  }, [api, live, id, snapshots, tries]);
+  return { problem, again: () => setTries(tries + 1) };
+}
+
+/** What happened to the model; asked again whenever the model changes. What is known stays while it is asked. */
+function useHistory(id: string, version: number | undefined): ModelEvent[] {
+  const { api } = usePage();
+  const [events, setEvents] = useState<ModelEvent[]>([]);
+  useEffect(() => {
+    if (version === undefined) return undefined;
+    const request = new AbortController();
+    api.events(id, request.signal).then(setEvents, (error: unknown) => {
+      if (!isAbort(error)) console.warn("history", error); // only the history is missing: the page says the rest
+    });
+    return () => request.abort();
+  }, [api, id, version]);
+  return events;
+}
+
+function Back(): JSX.Element {
+  return (
+    <a class="back" href={hashOf({ page: "models" })}>
+      <Icon name="left" />
+      {texts.model.back}
+    </a>
+  );
+}
+
+function Absent({ waiting }: { waiting: boolean }): JSX.Element {
+  if (waiting) return <Waiting rows={6} />;
+  return (
+    <section class="card empty">
+      <h1>{texts.model.gone}</h1>
+      <p>{texts.model.goneHint}</p>
+      <a class="button primary" href={hashOf({ page: "models" })}>
+        {texts.model.back}
+      </a>
+    </section>
+  );
+}
+
+function Reasons({ job }: { job: JobView }): JSX.Element | null {
+  const reasons = [...(job.reason === null ? [] : [{ ...job.reason, failed: job.state === "FAILED" }]), ...job.notices.map((notice) => ({ ...notice, failed: false }))];
+  if (reasons.length === 0) return null;
+  return (
+    <section class="reasons" aria-label={texts.model.notices} data-testid="notices">
+      {reasons.map((reason) => (
+        <div key={reason.code} class={`reason ${reason.failed ? "tone-bad" : "tone-warn"}`}>
+          <Icon name="alert" />
+          <p>
+            {reason.message}
+            {reason.remedy !== null && <> {reason.remedy}</>}
+          </p>
+        </div>
+      ))}
+    </section>
+  );
+}
+
+interface FiguresProps {
+  job: JobView;
+  progress: Progress | undefined;
+  points: readonly MetricPoint[];
+  now: number;
+}
+
+function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
+  const count = steps(job, progress);
+  const last = points.at(-1);
+  const running = job.state === "RUNNING" && progress?.attempt === job.attempt ? progress : undefined;
+  return (
+    <dl class="figures">
+      <div class="figure">
+        <dt>{texts.model.kpiSteps}</dt>
+        <dd>
+          <span class="big" data-testid="steps-completed">{whole(count.made)}</span> <span class="muted">{texts.models.stepsOf(count.requested)}</span>
+          <StepBar {...count} active={job.running_since !== null} />
+        </dd>
+      </div>
+      <div class="figure">
+        <dt>{texts.model.kpiTime}</dt>
+        <dd>
+          <span class="big"><TrainingTime job={job} now={now} /></span>
+          <span class="muted below">{texts.model.ofMaximum(duration(job.max_seconds))}</span>
+        </dd>
+      </div>
+      <div class="figure">
+        <dt>{texts.model.kpiMap}</dt>
+        <dd>
+          <span class="big number">{precision(last?.evaluation[MAP_50]) ?? texts.none}</span>
+          <span class="muted below">{last === undefined ? texts.model.mapNone : texts.model.mapLatest(precision(last.evaluation[MAP]) ?? texts.none)}</span>
+        </dd>
+      </div>
+      <div class="figure">
+        <dt>{texts.model.kpiSpeed}</dt>
+        <dd>
+          <span class="big number">{running === undefined ? averageSpeed(job, now) : metric2(running.steps_per_second)}</span>{" "}
+          <span class="muted">{texts.model.perSecond}</span>
+          <span class="muted below">{running === undefined ? texts.model.average : texts.model.learningRate(metric(running.learning_rate))}</span>
+        </dd>
+      </div>
+      <div class="figure">
+        <dt>{texts.model.kpiMinutes}</dt>
+        <dd>
+          <span class="big number">{duration(job.used_seconds ?? job.reserved_seconds)}</span>{" "}
+          <span class="muted">{job.used_seconds === null ? texts.model.reserved : texts.model.used}</span>
+          <span class="muted below">{job.refunded_seconds === null ? texts.model.comesBack : texts.model.givenBack(duration(job.refunded_seconds))}</span>
+        </dd>
+      </div>
+    </dl>
+  );
+}
+
+function averageSpeed(job: JobView, now: number): string {
+  const seconds = trainingSeconds(job, now);
+  return job.steps_completed > 0 && seconds > 0 ? metric2(job.steps_completed / seconds) : texts.none;
+}
+
+function metric2(value: number): string {
+  return value.toFixed(2);
+}
+
+interface ChartsProps {
+  job: JobView;
+  progress: Progress | undefined;
+  points: readonly MetricPoint[];
+}
+
+function Charts({ job, progress, points }: ChartsProps): JSX.Element {
+  const losses = useMemo(() => lossChart(points, job, progress), [points, job, progress]);
+  const precisions = useMemo(() => precisionChart(points), [points]);
+  const best = points.findLast((point) => point.best);
+  const bestMap = precision(best?.evaluation[MAP]);
+  return (
+    <div class="columns even">
+      <Chart title={texts.model.loss} hint={texts.model.lossHint} data={losses} lastStep={job.steps_requested} hidden={["Loss/regularization_loss"]} />
+      <Chart
+        title={texts.model.precision}
+        hint={texts.model.precisionHint}
+        note={best !== undefined && bestMap !== null ? texts.model.bestAt(bestMap, best.step) : undefined}
+        data={precisions}
+        lastStep={job.steps_requested}
+        range={[0, 1]}
+      />
+    </div>
+  );
+}
