@@ -5,8 +5,8 @@ checksums. Knows nothing of pictures or labels. Nothing is ever extracted to a p
 handed out as bytes.
 
 All refusals are `UserError` with `field="file"` and one of these codes: archive_too_large, not_a_zip, encrypted_archive,
-too_many_entries, path_escape, link_entry, duplicate_entry, overlapping_entries, unsupported_compression, entry_too_large,
-expanded_too_large, corrupt_archive.
+too_many_entries, name_too_long, path_escape, link_entry, duplicate_entry, overlapping_entries,
+unsupported_compression, entry_too_large, expanded_too_large, corrupt_archive.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ CHUNK_BYTES = 256 * 1024
 # A central directory may use this much per allowed entry, else it is refused unread: parsed it takes far more memory.
 DIRECTORY_BYTES_PER_ENTRY = 384
 LOCAL_HEADER_BYTES = 30
+MAX_NAME_LENGTH = 1000  # names go into reports
 
 _ENCRYPTION_FLAGS = 0x1 | 0x40 | 0x2000  # traditional, strong, masked directory
 _AES = 99
@@ -215,6 +216,11 @@ def _checked_entries(zip_file: zipfile.ZipFile, limits: ArchiveLimits) -> dict[s
 
 def _checked_name(raw: str) -> str:
     """The entry's path without `.` and empty parts. Raises path_escape for whatever could leave a folder on any system."""
+    if len(raw) > MAX_NAME_LENGTH:
+        message = (
+            f"The entry {raw[:40]!r}… has a name of {len(raw):,} characters; at most {MAX_NAME_LENGTH:,} are allowed."
+        )
+        raise _refuse("name_too_long", message, limit=MAX_NAME_LENGTH)
     parts = raw.split("/")
     if not raw or raw.startswith("/") or "\\" in raw or "\0" in raw or ".." in parts or _DRIVE.match(raw):
         message = f"The entry {raw!r} has a path that could lead outside the archive."

@@ -153,13 +153,17 @@ class _Import:
         frames = self._read_frames(matching.pairs, images)
         pools = self._split(frames)
         manifest = self._write(pools)
+        oddities = self._notes.warnings() + report.label_warnings(manifest.labels)
         outcome = Report(
-            images_read=len(frames),
-            annotations_read=len(matching.pairs),
+            read={"pictures": len(frames)},
+            annotations=len(matching.pairs),
             boxes=manifest.train.boxes + manifest.eval.boxes,
             ignored=len(names) - len(images) - len(xml_names) - len(others),
-            skipped=report.skipped_files(self._skipped),
-            warnings=self._notes.warnings() + report.label_warnings(manifest.labels),
+            skipped=report.listed(self._skipped),
+            skipped_total=len(self._skipped),
+            skipped_by_code=report.by_code(self._skipped),
+            warnings=[oddity.message for oddity in oddities],
+            oddities=oddities,
             look_alike_groups=pools.groups_of_look_alikes,
         )
         for name, content in ((MANIFEST, manifest), (REPORT, outcome)):
@@ -259,14 +263,14 @@ class _Import:
         return pools
 
     def _no_label_message(self, frames: list[Frame]) -> str:
-        by_reason = report.skipped_files(self._skipped).by_reason
-        why = "; ".join(f"{count:,}: {report.SKIP_REASONS[reason]}" for reason, count in by_reason.items())
+        found = report.by_code(self._skipped)
+        why = "; ".join(f"{count:,}: {report.SKIP_REASONS[reason]}" for reason, count in found.items())
         return f"No picture with a usable box was found among {len(frames):,} read" + (
             f" (skipped: {why})." if why else "."
         )
 
     def _skip_details(self) -> dict[str, object]:
-        return {"skipped": msgspec.to_builtins(report.skipped_files(self._skipped))}
+        return {"skipped": msgspec.to_builtins(report.listed(self._skipped)), "skipped_total": len(self._skipped)}
 
     def _write(self, pools: Split) -> Manifest:
         labels = sorted({label for frame in (*pools.train, *pools.eval) for label in frame.labels})

@@ -18,6 +18,7 @@ from shared.contract.views import LabelCount
 
 MAX_SKIPPED_LISTED = 200
 MAX_FILES_PER_WARNING = 10
+MAX_FILES_NAMED = 3  # in the sentence itself
 FEW_BOXES = 10
 
 SKIP_REASONS = {
@@ -31,15 +32,17 @@ SKIP_REASONS = {
     "unsupported_format": "the picture is not a JPEG, PNG or BMP",
     "no_usable_box": "it has objects but none of their boxes is usable",
 }
+# By code: what was done and to what; singular and plural.
+_BOXES, _OBJECTS, _PICTURES = ("box", "boxes"), ("object", "objects"), ("picture", "pictures")
 _WARNINGS = {
-    "box_clipped": "boxes reached beyond their picture and were clipped",
-    "box_dropped": "boxes were dropped, as nothing of them lies inside their picture or they are thinner than a pixel",
-    "box_missing": "objects without a <bndbox> were left out",
-    "box_unreadable": "objects whose box holds something else than numbers were left out",
-    "label_missing": "objects without a printable name were left out",
-    "size_scaled": "pictures have another size than their XML says, in the same shape: boxes were scaled with them",
-    "size_mismatch": "pictures have another shape than their XML says: boxes were taken as pixels of the picture",
-    "rotated": "pictures were turned upright as their EXIF data says",
+    "box_clipped": ("Clipped at the picture's edge", _BOXES),
+    "box_dropped": ("Dropped as empty, thinner than a pixel or outside the picture", _BOXES),
+    "box_missing": ("Left out for want of a <bndbox>", _OBJECTS),
+    "box_unreadable": ("Left out, as the box holds something else than numbers", _OBJECTS),
+    "label_missing": ("Left out for want of a printable name", _OBJECTS),
+    "size_scaled": ("Larger or smaller than the XML says, so boxes were scaled to fit", _PICTURES),
+    "size_mismatch": ("Of another shape than the XML says; boxes were taken as the picture's pixels", _PICTURES),
+    "rotated": ("Turned upright as the EXIF data says", _PICTURES),
 }
 
 
@@ -52,13 +55,12 @@ class Warned(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str] = []
 
 
-class SkippedFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Files that gave nothing: all by reason, the first ones by name."""
+class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that gave nothing, and why: in words, and as a stable code."""
 
-    total: int
-    by_reason: dict[str, int]
-    reasons: dict[str, str]
-    files: list[Skipped]
+    file: str
+    reason: str
+    code: str
 
 
 class PoolCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +72,21 @@ class PoolCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of an import. `ignored` counts files that are neither pictures nor XML."""
+    """The outcome of an import.
 
-    images_read: int
-    annotations_read: int
+    `read` counts pictures. `skipped` may be cut, `skipped_total` and `skipped_by_code` count all. `ignored` counts files
+    that are neither pictures nor XML. `warnings` are sentences, `oddities` the same with codes, counts and files.
+    """
+
+    read: dict[str, int]
+    annotations: int
     boxes: int
     ignored: int
-    skipped: SkippedFiles
-    warnings: list[Warned]
+    skipped: list[SkippedFile]
+    skipped_total: int
+    skipped_by_code: dict[str, int]
+    warnings: list[str]
+    oddities: list[Warned]
     look_alike_groups: int
 
 
@@ -114,23 +123,27 @@ class Notes:
     def warnings(self) -> list[Warned]:
         """All kinds seen, in a fixed order."""
         return [
-            Warned(
-                code=code, message=f"{self._counts[code]:,} {text}.", count=self._counts[code], files=self._files[code]
-            )
-            for code, text in _WARNINGS.items()
+            Warned(code=code, message=self._sentence(code), count=self._counts[code], files=self._files[code])
+            for code in _WARNINGS
             if self._counts[code]
         ]
 
+    def _sentence(self, code: str) -> str:
+        what, (one, many) = _WARNINGS[code]
+        count, files = self._counts[code], self._files[code]
+        more = ", …" if len(files) > MAX_FILES_NAMED else ""
+        return f"{what}: {count:,} {one if count == 1 else many} ({', '.join(files[:MAX_FILES_NAMED])}{more})."
 
-def skipped_files(skipped: Sequence[Skipped]) -> SkippedFiles:
-    """The skipped files as the report shows them."""
-    by_reason = Counter(item.reason for item in skipped)
-    return SkippedFiles(
-        total=len(skipped),
-        by_reason=dict(sorted(by_reason.items())),
-        reasons={reason: SKIP_REASONS[reason] for reason in sorted(by_reason)},
-        files=sorted(skipped, key=lambda item: item.name)[:MAX_SKIPPED_LISTED],
-    )
+
+def listed(skipped: Sequence[Skipped]) -> list[SkippedFile]:
+    """The first skipped files by name, with the reason in words."""
+    first = sorted(skipped, key=lambda item: item.name)[:MAX_SKIPPED_LISTED]
+    return [SkippedFile(file=item.name, reason=SKIP_REASONS[item.reason], code=item.reason) for item in first]
+
+
+def by_code(skipped: Sequence[Skipped]) -> dict[str, int]:
+    """How many files were skipped for each reason."""
+    return dict(sorted(Counter(item.reason for item in skipped).items()))
 
 
 def count_pool(frames: Sequence[Frame]) -> PoolCount:
@@ -159,7 +172,9 @@ def label_warnings(labels: Sequence[LabelCount]) -> list[Warned]:
                 message = f"The {pool} pool has no box of “{label.name}”."
                 found.append(Warned(code="label_missing_in_pool", message=message, count=1))
         if (boxes := label.train + label.eval) < FEW_BOXES:
-            message = f"“{label.name}” has only {boxes} boxes; a model needs many more to learn it."
+            message = (
+                f"“{label.name}” has only {boxes} box{'' if boxes == 1 else 'es'}; a model needs many more to learn it."
+            )
             found.append(Warned(code="few_boxes", message=message, count=boxes))
     return found
 

@@ -35,11 +35,11 @@ def test_imports_without_a_complaint(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     summary = write_sample(path, 40)
     result = import_archive(path, tmp_path / "out", ImportOptions(source_name="a.zip", salt="x"))
-    assert summary.pictures == result.report.images_read == 40
+    assert summary.pictures == result.report.read["pictures"] == 40
     assert summary.negatives == 4
     assert summary.boxes == {label.name: label.train + label.eval for label in result.manifest.labels}
     assert set(summary.boxes) == {"ball", "cube"}
-    assert result.report.skipped.total == 0
+    assert result.report.skipped_total == 0
     assert result.report.warnings == []
     assert result.report.look_alike_groups <= 2
 

@@ -86,6 +86,10 @@ def test_a_name_with_a_nul(tmp_path: Path) -> None:
     assert refusal(path).code == "path_escape"
 
 
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    assert refusal(write_zip(tmp_path / "a.zip", {"x" * 1001: ""})).code == "name_too_long"
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_links_and_special_files(tmp_path: Path, kind: int) -> None:
     path = tmp_path / "a.zip"

@@ -62,7 +62,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert manifest.train.negatives + manifest.eval.negatives == 1
     assert [label.name for label in manifest.labels] == ["ball", "cube"]
     assert sum(label.train + label.eval for label in manifest.labels) == report.boxes == 30
-    assert (report.images_read, report.annotations_read, report.skipped.total, report.ignored) == (31, 31, 0, 0)
+    assert (report.read, report.annotations, report.skipped_total, report.ignored) == ({"pictures": 31}, 31, 0, 0)
     assert (out / "label_map.pbtxt").read_text() == (
         'item {\n  id: 1\n  name: "ball"\n}\nitem {\n  id: 2\n  name: "cube"\n}\n'
     )
@@ -136,7 +136,7 @@ def test_a_size_that_disagrees(tmp_path: Path) -> None:
     found = records(tmp_path / "out")
     assert found["half.jpg"]["image/object/bbox/xmin"] == pytest.approx([0.1])
     assert found["odd.jpg"]["image/object/bbox/xmin"] == pytest.approx([0.1])
-    warned = {warning.code: warning.files for warning in result.report.warnings}
+    warned = {warning.code: warning.files for warning in result.report.oddities}
     assert warned["size_scaled"] == ["half.jpg"]
     assert warned["size_mismatch"] == ["odd.jpg"]
 
@@ -156,7 +156,7 @@ def test_a_photo_taken_upright(tmp_path: Path) -> None:
     assert found["seen.jpg"]["image/object/bbox/xmax"] == pytest.approx([0.5])
     assert found["raw.jpg"]["image/width"] == [64]
     assert found["raw.jpg"]["image/object/bbox/ymax"] == pytest.approx([0.5])
-    assert [warning.files for warning in result.report.warnings if warning.code == "rotated"] == [["seen.jpg"]]
+    assert [warning.files for warning in result.report.oddities if warning.code == "rotated"] == [["seen.jpg"]]
 
 
 def test_boxes_outside(tmp_path: Path) -> None:
@@ -171,11 +171,11 @@ def test_boxes_outside(tmp_path: Path) -> None:
     assert [one[f"image/object/bbox/{side}"] for side in ("xmin", "ymin", "xmax", "ymax")] == [
         pytest.approx([value]) for value in (0, 5 / 48, 30 / 64, 1)
     ]
-    warned = {warning.code: warning.count for warning in result.report.warnings}
+    warned = {warning.code: warning.count for warning in result.report.oddities}
     assert warned["box_clipped"] == 1
     assert warned["box_dropped"] == 3
     assert "b.jpg" not in records(tmp_path / "out")  # objects without a usable box don't make a negative
-    assert result.report.skipped.by_reason == {"no_usable_box": 1}
+    assert result.report.skipped_by_code == {"no_usable_box": 1}
 
 
 def test_everything_that_is_left_out_is_reported(tmp_path: Path) -> None:
@@ -190,12 +190,13 @@ def test_everything_that_is_left_out_is_reported(tmp_path: Path) -> None:
         "again.xml": annotation("frame0.jpg", [("ball", 1, 1, 9, 9)]),
     }
     report = imported(tmp_path, files).report
-    assert report.skipped.by_reason == {
+    assert report.skipped_by_code == {
         "already_annotated": 1, "image_missing": 1, "no_annotation": 1, "not_an_annotation": 1,
         "unsupported_format": 1, "xml_malformed": 1, "xml_too_large": 1,
     }  # fmt: skip
-    assert report.skipped.total == len(report.skipped.files) == 7
-    assert set(report.skipped.reasons) == set(report.skipped.by_reason)
+    assert report.skipped_total == len(report.skipped) == 7
+    assert {item.code for item in report.skipped} == set(report.skipped_by_code)
+    assert "notes.txt" not in {item.file for item in report.skipped}
     assert report.ignored == 1
 
 
@@ -206,7 +207,7 @@ def test_pictures_without_annotation_can_be_negatives(tmp_path: Path) -> None:
 
 
 def test_labels_that_look_like_one(tmp_path: Path) -> None:
-    warnings = imported(tmp_path, frames(24, ("Ball", "ball", "red cube"))).report.warnings
+    warnings = imported(tmp_path, frames(24, ("Ball", "ball", "red cube"))).report.oddities
     codes = [warning.code for warning in warnings]
     assert codes.count("label_spellings") == 1
     assert codes.count("few_boxes") == 3
@@ -215,7 +216,7 @@ def test_labels_that_look_like_one(tmp_path: Path) -> None:
 
 def test_a_label_that_a_pool_lacks(tmp_path: Path) -> None:
     files = frames(24) | {"a.jpg": picture(50), "a.xml": annotation("a.jpg", [("once", 1, 1, 9, 9)])}
-    messages = [w.message for w in imported(tmp_path, files).report.warnings if w.code == "label_missing_in_pool"]
+    messages = [w.message for w in imported(tmp_path, files).report.oddities if w.code == "label_missing_in_pool"]
     assert len(messages) == 1
     assert "“once”" in messages[0]
 
@@ -312,5 +313,5 @@ def test_a_real_dataset(tmp_path: Path) -> None:
     assert {label.name: label.train + label.eval for label in manifest.labels} == {
         "Platelets": 361, "RBC": 4153, "WBC": 372,
     }  # fmt: skip
-    assert [(warning.code, warning.count) for warning in result.report.warnings] == [("box_dropped", 2)]
+    assert [(warning.code, warning.count) for warning in result.report.oddities] == [("box_dropped", 2)]
     assert len(records(tmp_path / "out")) == 364
