@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections import deque
@@ -132,29 +133,43 @@ class Keeper:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _run_once(self) -> int:
-        process = await asyncio.create_subprocess_exec(
-            *TETHER,
-            *self.program.command,
-            env=dict(self.program.environment),
-            cwd=self._folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        # A pipe of our own: asyncio's waits for a process would wait for whoever else holds its pipe, too.
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *TETHER,
+                *self.program.command,
+                env=dict(self.program.environment),
+                cwd=self._folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
         self._process = process
         if self._ending.is_set():  # told to end while the process was being made
             process.terminate()
-        assert process.stdout is not None
-        relay = asyncio.create_task(self._relay(process.stdout))
+        relay = asyncio.create_task(self._relay(reading))
         code = await process.wait()
         kill_session(process.pid)  # what it started and left behind
         # The last lines are still in the pipe; something that kept the pipe open must not keep us.
         await asyncio.wait({relay}, timeout=1)
         relay.cancel()
+        await asyncio.gather(relay, return_exceptions=True)
         return code
 
-    async def _relay(self, stream: asyncio.StreamReader) -> None:
+    async def _relay(self, reading: int) -> None:
+        loop = asyncio.get_running_loop()
+        stream = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reading, "rb")
+        )
+        with contextlib.closing(transport):
+            await self._relay_lines(stream)
+
+    async def _relay_lines(self, stream: asyncio.StreamReader) -> None:
         rest = b""
         while chunk := await stream.read(_LONGEST_LINE):
             *lines, rest = (rest + chunk).split(b"\n")
