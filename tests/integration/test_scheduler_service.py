@@ -1,0 +1,487 @@
+"""The scheduler as a process, on real RabbitMQ and the store, with the real dataset service; the trainer is scripted.
+
+The scripted trainer speaks the real bus and makes no TensorFlow step: it says what a trainer would say, when the test wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from shared.contract import topology
+from shared.contract.events import (
+    HeldJob,
+    JobAssign,
+    JobChanged,
+    JobStop,
+    Message,
+    QueueMoved,
+    TeamChanged,
+    TrainerGone,
+    TrainerHeartbeat,
+    TrainingCheckpointed,
+    TrainingEnded,
+    TrainingStarted,
+)
+from shared.contract.topology import Queue
+from shared.contract.wire import Envelope
+from shared.runtime.bus import RabbitBus
+from shared.runtime.metrics import Metrics
+from shared.runtime.trace import Tracing
+from tests.support.running import Caller, Service, token
+from tests.support.voc import frames, write_zip
+
+LEASE = 2.0
+
+
+class Platform:
+    """Dataset and scheduler running, a bus to listen on, and a client."""
+
+    def __init__(self, environ: dict[str, str], folder: Path, bus: RabbitBus, call: Caller) -> None:
+        self.environ, self.folder, self.bus, self.call = environ, folder, bus, call
+        self.dataset = Service("dataset", folder, environ)
+        self.scheduler = Service("scheduler", folder, {**environ, "DATASET_URL": self.dataset.url})
+        self.facts: list[Envelope] = []
+        self.zips = 0
+
+    async def hear(self, envelope: Envelope) -> None:
+        self.facts.append(envelope)
+
+    async def add_dataset(self, name: str = "Field", labels: tuple[str, ...] = ("ball", "cube")) -> str:
+        self.zips += 1
+        archive = write_zip(self.folder / f"{self.zips}.zip", frames(10, labels))
+        status, content = await self.call(
+            "POST", f"{self.dataset.url}/api/datasets?name={name}", data=archive.read_bytes()
+        )
+        assert status == 201, content
+        return str(content["dataset"]["id"])
+
+    async def submit(self, *dataset_ids: str, key: str | None = None, **fields: Any) -> tuple[int, Any]:
+        body = {"dataset_ids": list(dataset_ids), "description": "Balls", "steps": 40, "max_minutes": 10, **fields}
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return await self.call("POST", f"{self.scheduler.url}/api/jobs", body, headers=headers)
+
+    async def job(self, job_id: str, what: Callable[[JobChanged], bool], seconds: float = 10) -> JobChanged:
+        """The first fact about the job that `what` holds of, now or later."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for envelope in self.facts:
+                    body = envelope.body
+                    if isinstance(body, JobChanged) and body.job.id == job_id and what(body):
+                        return body
+                await asyncio.sleep(0.02)
+
+    async def in_state(self, job_id: str, state: str, attempt: int | None = None) -> JobChanged:
+        return await self.job(job_id, lambda c: c.job.state == state and attempt in (None, c.job.attempt))
+
+
+class ScriptedTrainer:
+    """Heartbeats and accepts by itself; the rest of what a trainer says, the test makes it say."""
+
+    def __init__(self, platform: Platform, slots: int = 1) -> None:
+        self.id = f"scripted-{uuid.uuid4().hex[:6]}"
+        self._bus, self._slots = platform.bus, slots
+        self.held: dict[tuple[str, int], JobAssign] = {}
+        self.stops: list[tuple[str, int | None, str]] = []
+        self._beating: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        async def assign(envelope: Envelope) -> None:
+            assert isinstance(envelope.body, JobAssign)
+            assert envelope.job_id is not None
+            assert envelope.attempt is not None
+            self.held[envelope.job_id, envelope.attempt] = envelope.body
+
+        async def stop(envelope: Envelope) -> None:
+            assert isinstance(envelope.body, JobStop)
+            self.stops.append((envelope.job_id or "", envelope.attempt, envelope.body.reason))
+
+        await self._bus.consume(topology.trainer_queue(self.id), {JobAssign: assign, JobStop: stop})
+        self.resume()
+
+    def resume(self) -> None:
+        async def beat() -> None:
+            while True:
+                held = [HeldJob(job_id=job_id, attempt=attempt) for job_id, attempt in self.held]
+                await self.say(
+                    TrainerHeartbeat(
+                        trainer=self.id,
+                        slots=self._slots,
+                        accelerator="cpu",
+                        device="test",
+                        memory_bytes=8 << 30,
+                        held=held,
+                    )
+                )
+                await asyncio.sleep(0.2)
+
+        self._beating = asyncio.create_task(beat())
+
+    async def silence(self) -> None:
+        assert self._beating is not None
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
+
+    async def say(self, body: Message, job_id: str | None = None, attempt: int | None = None) -> None:
+        await self._bus.publish(
+            Envelope(
+                id=uuid.uuid4().hex,
+                time=datetime.now(UTC),
+                source=self.id,
+                team="demo",
+                body=body,
+                job_id=job_id,
+                attempt=attempt,
+            )
+        )
+
+    async def started(self, job_id: str, attempt: int, resumed_from: int = 0) -> None:
+        now = datetime.now(UTC)
+        fact = TrainingStarted(
+            trainer=self.id, step=resumed_from + 1, resumed_from=resumed_from, resumed_seconds=0.0, at=now
+        )
+        await self.say(fact, job_id, attempt)
+
+    async def checkpointed(self, job_id: str, attempt: int, step: int, seconds: float) -> None:
+        fact = TrainingCheckpointed(
+            step=step,
+            stepping_seconds=seconds,
+            prefix=f"jobs/{job_id}/checkpoints/{step:08d}-a{attempt}",
+            saved_at=datetime.now(UTC),
+            training={},
+            evaluation={"DetectionBoxes_Precision/mAP": 0.5},
+            best=True,
+        )
+        await self.say(fact, job_id, attempt)
+
+    async def ended(self, job_id: str, attempt: int, outcome: Any, step: int, seconds: float) -> None:
+        self.held.pop((job_id, attempt), None)
+        fact = TrainingEnded(outcome=outcome, step=step, checkpoint_step=step, stepping_seconds=seconds)
+        await self.say(fact, job_id, attempt)
+
+
+@pytest.fixture
+async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
+    environ = {
+        "RABBITMQ_URL": amqp_url,
+        "MONGO_URL": mongo_url,
+        "MONGO_PREFIX": mongo_prefix,
+        "ARTIFACTS_URL": f"file://{tmp_path}/artifacts",
+        "WORK_DIR": f"{tmp_path}/work",
+        "MIN_STEPS": "20",
+        "TEAM_MINUTES": "30",
+        "LEASE_SECONDS": str(LEASE),
+        "PLAN_SECONDS": "0.1",
+        "MAX_ATTEMPTS": "2",
+    }
+    bus = RabbitBus(amqp_url, service="test", metrics=Metrics(), tracing=Tracing("test"))
+    await bus.connect()
+    async with aiohttp.ClientSession() as session:
+        running = Platform(environ, tmp_path, bus, Caller(session, token()))
+        listener = Queue(name="test.listener", bindings=("job.*", "queue.*", "team.*"))
+        await bus.consume(listener, {JobChanged: running.hear, QueueMoved: running.hear, TeamChanged: running.hear})
+        async with running.dataset, running.scheduler:
+            yield running
+    await bus.close()
+
+
+@pytest.fixture
+async def trainer(platform: Platform) -> AsyncIterator[ScriptedTrainer]:
+    scripted = ScriptedTrainer(platform)
+    await scripted.start()
+    await _heard(platform, scripted)
+    yield scripted
+    await scripted.silence()
+
+
+async def _heard(platform: Platform, scripted: ScriptedTrainer) -> None:
+    """Until the scheduler knows the trainer: a plan for a job on it is possible then."""
+    await asyncio.sleep(0.5)
+
+
+async def test_the_whole_life_of_a_job_with_exact_minutes(platform: Platform, trainer: ScriptedTrainer) -> None:
+    dataset = await platform.add_dataset()
+    status, content = await platform.submit(dataset)
+    assert status == 201, content
+    job_id = content["job"]["id"]
+    assert content["job"]["state"] == "QUEUED"
+    preparing = await platform.in_state(job_id, "PREPARING")
+    assert preparing.job.trainer == trainer.id
+    await trainer.started(job_id, 1)
+    await platform.in_state(job_id, "RUNNING")
+    await trainer.checkpointed(job_id, 1, 40, 95.7)
+    await trainer.ended(job_id, 1, "succeeded", 40, 95.7)
+    done = await platform.in_state(job_id, "SUCCEEDED")
+    assert (done.job.used_seconds, done.job.refunded_seconds) == (95, 505)
+    _, team = await platform.call("GET", f"{platform.scheduler.url}/api/team")
+    assert team["team"]["balance_seconds"] == 30 * 60 - 95
+    assert sum(line["seconds"] for line in team["ledger"]) == 30 * 60 - 95
+    versions = [
+        e.body.job.version for e in platform.facts if isinstance(e.body, JobChanged) and e.body.job.id == job_id
+    ]
+    assert versions == sorted(versions)
+    told = [e.body.team.balance_seconds for e in platform.facts if isinstance(e.body, TeamChanged)]
+    async with asyncio.timeout(10):
+        while told[-1:] != [30 * 60 - 95]:
+            await asyncio.sleep(0.05)
+            told = [e.body.team.balance_seconds for e in platform.facts if isinstance(e.body, TeamChanged)]
+
+
+async def test_a_lost_trainers_job_resumes_on_another_and_its_late_word_changes_nothing(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    dataset = await platform.add_dataset()
+    _, content = await platform.submit(dataset)
+    job_id = content["job"]["id"]
+    await platform.in_state(job_id, "PREPARING")
+    await trainer.started(job_id, 1)
+    await trainer.checkpointed(job_id, 1, 20, 30.0)
+    await platform.job(job_id, lambda change: change.job.steps_completed == 20)
+    await trainer.silence()
+    other = ScriptedTrainer(platform)
+    await other.start()
+    again = await platform.in_state(job_id, "PREPARING", attempt=2)
+    assert again.job.trainer == other.id
+    async with asyncio.timeout(5):
+        while (job_id, 2) not in other.held:
+            await asyncio.sleep(0.02)
+    assert other.held[job_id, 2].known_step == 20
+    # The first one wakes up, says that it is done, and is told to let go.
+    trainer.resume()
+    await trainer.say(TrainingEnded(outcome="succeeded", step=40, checkpoint_step=40, stepping_seconds=99.0), job_id, 1)
+    async with asyncio.timeout(5):
+        while (job_id, 1, "release") not in trainer.stops:
+            await asyncio.sleep(0.02)
+    await other.started(job_id, 2, resumed_from=20)
+    await other.checkpointed(job_id, 2, 40, 55.0)
+    await other.ended(job_id, 2, "succeeded", 40, 55.0)
+    done = await platform.in_state(job_id, "SUCCEEDED")
+    assert (done.job.attempt, done.job.used_seconds) == (2, 55)
+    assert [attempt.outcome for attempt in done.job.attempts] == ["lost", "succeeded"]
+    await other.silence()
+
+
+async def test_stop_reaches_the_trainer_and_a_stop_while_waiting_never_runs(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    dataset = await platform.add_dataset()
+    _, first = await platform.submit(dataset)
+    _, second = await platform.submit(dataset)
+    busy, waiting = first["job"]["id"], second["job"]["id"]
+    await platform.in_state(busy, "PREPARING")
+    async with asyncio.timeout(10):
+        while not any(
+            isinstance(e.body, QueueMoved) and [p.job_id for p in e.body.places] == [waiting] for e in platform.facts
+        ):
+            await asyncio.sleep(0.05)
+    status, content = await platform.call("POST", f"{platform.scheduler.url}/api/jobs/{waiting}/stop")
+    assert (status, content["job"]["state"]) == (200, "CANCELED")
+    status, content = await platform.call("POST", f"{platform.scheduler.url}/api/jobs/{waiting}/stop")
+    assert (status, content["error"]["code"]) == (409, "illegal_transition")
+    assert "CANCELED" in content["error"]["message"]
+    await trainer.started(busy, 1)
+    await trainer.checkpointed(busy, 1, 20, 12.2)
+    await platform.job(busy, lambda change: change.job.steps_completed == 20)
+    status, content = await platform.call("POST", f"{platform.scheduler.url}/api/jobs/{busy}/stop")
+    assert content["job"]["state"] == "STOP_REQUESTED"
+    async with asyncio.timeout(5):
+        while (busy, 1, "user") not in trainer.stops:
+            await asyncio.sleep(0.02)
+    await trainer.ended(busy, 1, "stopped", 20, 12.2)
+    done = await platform.in_state(busy, "STOPPED")
+    assert done.job.used_seconds == 12
+    assert not any(job_id == waiting for job_id, _ in trainer.held)
+
+
+async def test_try_again_later_says_why_and_when_and_reserves_nothing(platform: Platform) -> None:
+    dataset = await platform.add_dataset()
+    status, content = await platform.submit(dataset)
+    job = content["job"]
+    assert (status, job["state"], job["reason"]["code"]) == (201, "TRY_AGAIN_LATER", "no_capacity")
+    assert job["retry_after"] > job["created_at"]
+    _, team = await platform.call("GET", f"{platform.scheduler.url}/api/team")
+    assert team["team"]["balance_seconds"] == 30 * 60
+    scripted = ScriptedTrainer(platform)
+    await scripted.start()
+    await _heard(platform, scripted)
+    _, content = await platform.submit(dataset, max_minutes=31)
+    assert content["job"]["reason"]["code"] == "not_enough_minutes"
+    await scripted.silence()
+
+
+async def test_two_submissions_at_once_cannot_spend_the_same_minutes(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    dataset = await platform.add_dataset()
+    answers = await asyncio.gather(*(platform.submit(dataset, max_minutes=10) for _ in range(6)))
+    states = sorted(content["job"]["state"] for _, content in answers)
+    assert states == ["QUEUED"] * 3 + ["TRY_AGAIN_LATER"] * 3
+    _, team = await platform.call("GET", f"{platform.scheduler.url}/api/team")
+    assert team["team"]["balance_seconds"] == 0
+
+
+async def test_a_repeated_request_finds_the_job_that_the_first_one_made(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    dataset = await platform.add_dataset()
+    answers = await asyncio.gather(*(platform.submit(dataset, key="once") for _ in range(4)))
+    assert len({content["job"]["id"] for _, content in answers}) == 1
+    status, content = await platform.submit(dataset, key="once", steps=60)
+    assert (status, content["error"]["code"]) == (422, "idempotency_key_reused")
+    _, team = await platform.call("GET", f"{platform.scheduler.url}/api/team")
+    assert team["team"]["reserved_seconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({"steps": 19}, "bad_steps", "steps"),
+        ({"steps": "many"}, "bad_request", "steps"),
+        ({"max_minutes": 0}, "bad_max_minutes", "max_minutes"),
+        ({"description": "x" * 31}, "bad_description", "description"),
+        ({"description": " "}, "bad_description", "description"),
+        ({"starting_model": "yolo"}, "bad_starting_model", "starting_model"),
+        ({"dataset_ids": []}, "bad_dataset_ids", "dataset_ids"),
+        ({"dataset_ids": ["nope"]}, "not_found", "dataset_ids"),
+    ],
+)
+async def test_bad_input_names_the_field_and_changes_nothing(
+    platform: Platform, fields: dict[str, Any], code: str, field: str
+) -> None:
+    dataset = await platform.add_dataset()
+    status, content = await platform.submit(dataset, **fields)
+    assert status in (400, 404)
+    assert (content["error"]["code"], content["error"]["field"]) == (code, field)
+    status, _ = await platform.call("DELETE", f"{platform.dataset.url}/api/datasets/{dataset}")
+    assert status == 204
+
+
+async def test_datasets_with_other_labels_are_refused_and_not_left_claimed(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    one = await platform.add_dataset()
+    two = await platform.add_dataset("Other", labels=("Ball", "cube"))
+    status, content = await platform.submit(one, two)
+    assert (status, content["error"]["code"]) == (400, "labels_differ")
+    assert content["error"]["details"]["differences"][0]["missing"] == ["ball"]
+    for dataset in (one, two):
+        status, _ = await platform.call("DELETE", f"{platform.dataset.url}/api/datasets/{dataset}")
+        assert status == 204
+
+
+async def test_a_dataset_in_use_cannot_be_deleted_until_the_job_is(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    dataset = await platform.add_dataset()
+    _, content = await platform.submit(dataset)
+    job_id = content["job"]["id"]
+    status, refusal = await platform.call("DELETE", f"{platform.dataset.url}/api/datasets/{dataset}")
+    assert (status, refusal["error"]["code"]) == (409, "dataset_in_use")
+    assert "Balls" in refusal["error"]["message"]
+    await platform.in_state(job_id, "PREPARING")
+    status, _ = await platform.call("DELETE", f"{platform.scheduler.url}/api/jobs/{job_id}")
+    assert status == 409
+    await trainer.ended(job_id, 1, "failed", 0, 0.0)
+    await platform.in_state(job_id, "FAILED")
+    status, _ = await platform.call("DELETE", f"{platform.scheduler.url}/api/jobs/{job_id}")
+    assert status == 204
+    async with asyncio.timeout(30):
+        while (await platform.call("DELETE", f"{platform.dataset.url}/api/datasets/{dataset}"))[0] != 204:
+            await asyncio.sleep(0.2)
+
+
+async def test_a_scheduler_that_was_killed_goes_on_where_it_was(platform: Platform, trainer: ScriptedTrainer) -> None:
+    dataset = await platform.add_dataset()
+    _, content = await platform.submit(dataset)
+    job_id = content["job"]["id"]
+    await platform.in_state(job_id, "PREPARING")
+    platform.scheduler.kill()
+    await trainer.started(job_id, 1)
+    await trainer.checkpointed(job_id, 1, 40, 10.0)
+    # Longer than a lease: nobody listened, so nobody was silent.
+    await asyncio.sleep(LEASE * 1.5)
+    await platform.scheduler.start()
+    await platform.in_state(job_id, "RUNNING")
+    await trainer.ended(job_id, 1, "succeeded", 40, 10.0)
+    done = await platform.in_state(job_id, "SUCCEEDED")
+    assert (done.job.attempt, done.job.used_seconds) == (1, 10)
+
+
+async def test_losing_every_trainer_fails_the_job_with_a_reason(platform: Platform) -> None:
+    dataset = await platform.add_dataset()
+    first = ScriptedTrainer(platform)
+    await first.start()
+    await _heard(platform, first)
+    _, content = await platform.submit(dataset)
+    job_id = content["job"]["id"]
+    await platform.in_state(job_id, "PREPARING", attempt=1)
+    await first.silence()
+    second = ScriptedTrainer(platform)
+    await second.start()
+    await platform.in_state(job_id, "PREPARING", attempt=2)
+    await second.say(TrainerGone(trainer=second.id))
+    await second.silence()
+    failed = await platform.in_state(job_id, "FAILED")
+    assert failed.job.reason is not None
+    assert failed.job.reason.code == "trainers_lost"
+    assert (failed.job.used_seconds, failed.job.refunded_seconds) == (0, 600)
+
+
+async def test_another_team_sees_nothing_and_a_viewer_changes_nothing(
+    platform: Platform, trainer: ScriptedTrainer
+) -> None:
+    dataset = await platform.add_dataset()
+    _, content = await platform.submit(dataset)
+    stop = f"{platform.scheduler.url}/api/jobs/{content['job']['id']}/stop"
+    async with aiohttp.ClientSession() as session:
+        assert (await Caller(session, token("others"))("POST", stop))[0] == 404
+        assert (await Caller(session, token(role="viewer"))("POST", stop))[0] == 403
+        assert (await Caller(session, "nonsense")("POST", stop))[0] == 401
+        status, content = await Caller(session, token("others"))(
+            "POST", f"{platform.scheduler.url}/api/plans", {"dataset_ids": [dataset]}
+        )
+        assert (status, content["error"]["field"]) == (404, "dataset_ids")
+
+
+async def test_the_plan_before_submitting(platform: Platform, trainer: ScriptedTrainer) -> None:
+    dataset = await platform.add_dataset()
+    status, content = await platform.call(
+        "POST", f"{platform.scheduler.url}/api/plans", {"dataset_ids": [dataset], "steps": 40}
+    )
+    assert status == 200
+    plan = content["plan"]
+    assert plan["train_frames"] + plan["eval_frames"] == 10
+    assert plan["batch_size"] == 8
+    assert (plan["steps_per_epoch"], plan["epochs"]) == (1, 40)
+    assert plan["default_max_minutes"] == 10
+    assert plan["minutes_left"] == 30
+    assert len(plan["sentences"]) == 5
+    status, content = await platform.call("GET", f"{platform.scheduler.url}/api/starting-models?frames=3")
+    assert content["starting_models"][0]["batch_size"] == {"cpu": 2, "gpu": 2}
+    status, content = await platform.call("GET", f"{platform.scheduler.url}/api/starting-models?frames=x")
+    assert (status, content["error"]["field"]) == (400, "frames")
+
+
+async def test_the_session_cookie(platform: Platform) -> None:
+    url = f"{platform.scheduler.url}/api/session"
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        async with session.post(url, json={"token": token("robots")}) as response:
+            assert response.status == 200
+            cookie = response.cookies["trainyard_token"]
+            assert cookie["httponly"]
+            assert cookie["samesite"] == "Strict"
+        async with session.get(url) as response:
+            assert (await response.json())["team"] == "robots"
+        async with session.delete(url) as response:
+            assert response.status == 204
+        async with session.get(url) as response:
+            assert response.status == 401
+        async with session.post(url, json={"token": "nonsense"}) as response:
+            assert response.status == 401
