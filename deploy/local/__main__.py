@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         if options.command == "down":
             return down(read_settings(CHECKOUT, os.environ))
         settings = read_settings(CHECKOUT, os.environ, trainers=options.trainers)
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         return detach(settings) if options.detach else asyncio.run(run(settings))
     except (SettingError, rabbitmq.MissingRabbitMQ, store.MissingStore) as error:
         return _complain(str(error))
