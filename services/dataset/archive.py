@@ -62,6 +62,13 @@ def _refuse(code: str, message: str, *, status: int = 400, **details: object) ->
     return UserError(code, message, "file", status=status, details=details)
 
 
+def check_size(size: int, limit: int) -> None:
+    """Raises UserError `archive_too_large` (413) for an upload of more than `limit` bytes."""
+    if size > limit:
+        message = f"The file has {size:,} bytes or more; at most {limit:,} are allowed."
+        raise _refuse("archive_too_large", message, status=413, bytes=size, limit=limit)
+
+
 class Archive:
     """An open zip whose directory has passed every check. Entries are read one at a time within one shared budget of bytes."""
 
@@ -75,14 +82,7 @@ class Archive:
     def open(cls, path: Path, limits: ArchiveLimits) -> Archive:
         """The archive at `path`. Raises UserError for whatever the module's first lines list, bar what shows up on reading."""
         size = path.stat().st_size
-        if size > limits.upload_bytes:
-            raise _refuse(
-                "archive_too_large",
-                f"The file has {size:,} bytes; at most {limits.upload_bytes:,} are allowed.",
-                status=413,
-                bytes=size,
-                limit=limits.upload_bytes,
-            )
+        check_size(size, limits.upload_bytes)
         guarded = _GuardedFile(path, limits)
         try:
             zip_file = zipfile.ZipFile(guarded)

@@ -1,0 +1,80 @@
+"""The dataset service's composition root: everything is built and wired here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+from aiohttp import web
+
+from services.dataset.handlers import Datasets, Imports
+from services.dataset.http import Routes
+from services.dataset.loops import Cleaner
+from services.dataset.settings import DatasetSettings
+from services.dataset.store import DatasetStore
+from services.dataset.workspace import Workspace
+from shared.contract.events import Message
+from shared.contract.wire import Envelope
+from shared.runtime.artifacts import Artifacts
+from shared.runtime.outbox import Relay
+from shared.runtime.service import Runtime
+from shared.runtime.trace import current_traceparent, trace_id
+
+NAME = "dataset"
+_CLEAN_SECONDS = 15.0
+
+
+async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> None:
+    """Build the service on `runtime` and add its routes to `app`."""
+    settings, clock = runtime.settings, runtime.clock
+
+    def envelope(body: Message, team: str) -> Envelope:
+        return Envelope(
+            id=uuid.uuid4().hex,
+            time=clock.now(),
+            source=NAME,
+            team=team,
+            body=body,
+            correlation_id=trace_id(),
+            traceparent=current_traceparent(),
+        )
+
+    workspace = await asyncio.to_thread(Workspace, settings.import_dir)
+    runtime.stack.push_async_callback(asyncio.to_thread, workspace.close)
+    artifacts = await asyncio.to_thread(Artifacts, settings.artifacts_url)
+
+    async def writable() -> None:
+        await asyncio.to_thread(artifacts.check)
+
+    runtime.check("artifacts", writable)
+    store = DatasetStore((await runtime.store()).database(NAME), envelope)
+    await store.prepare()
+    bus = await runtime.bus()
+
+    def changed() -> None:
+        relaying.wake()
+        cleaning.wake()
+
+    relay = Relay(store.collection, bus, runtime.metrics)
+    relaying = runtime.duty("outbox", relay.relay_once, seconds=1)
+    cleaner = Cleaner(store, artifacts, clock, timedelta(seconds=settings.silence_seconds))
+    cleaning = runtime.duty("clean", cleaner.round, seconds=_CLEAN_SECONDS)
+    imports = Imports(
+        settings=settings,
+        store=store,
+        artifacts=artifacts,
+        workspace=workspace,
+        clock=clock,
+        changed=changed,
+        remove=cleaner.remove,
+    )
+    runtime.on_drain(imports.stop)
+    routes = Routes(
+        store=store,
+        datasets=Datasets(store, clock, changed),
+        imports=imports,
+        clock=clock,
+        silence_seconds=settings.silence_seconds,
+    )
+    app.add_routes(routes.table())

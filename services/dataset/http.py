@@ -1,0 +1,153 @@
+"""The dataset service's HTTP routes. Thin: read, hand on, answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Annotated, Literal, cast
+
+import msgspec
+from aiohttp import web
+
+from services.dataset import domain
+from services.dataset.domain import UploadRequest
+from services.dataset.handlers import Datasets, Imports, Upload
+from services.dataset.importer import MAX_EVAL_PERCENT, MIN_EVAL_PERCENT
+from services.dataset.store import DatasetStore
+from shared.contract.errors import UserError
+from shared.runtime import auth
+from shared.runtime.clock import Clock
+from shared.runtime.web import answer, body, creation_id, principal, whole_number
+
+_ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
+_LARGEST_SEED = 2**31 - 1
+
+Ids = Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class CompatibilityRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Datasets to be trained on together."""
+
+    dataset_ids: Ids
+
+
+class ClaimRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Datasets that a job of `team` is going to use; `description` names the model to people."""
+
+    team: str
+    dataset_ids: Ids
+    description: str
+
+
+class Routes:
+    """The handlers and what they need; `silence_seconds` is how long an upload may bring nothing."""
+
+    def __init__(
+        self, *, store: DatasetStore, datasets: Datasets, imports: Imports, clock: Clock, silence_seconds: float
+    ) -> None:
+        self._store = store
+        self._datasets = datasets
+        self._imports = imports
+        self._clock = clock
+        self._silence_seconds = silence_seconds
+
+    def table(self) -> list[web.RouteDef]:
+        """All routes."""
+        return [
+            web.get("/api/datasets", self.list),
+            web.post("/api/datasets", self.create),
+            web.post("/api/datasets/compatibility", self.compatibility),
+            web.get("/api/datasets/{id}", self.get),
+            web.delete("/api/datasets/{id}", self.delete),
+            web.get("/api/internal/claims", self.claims),
+            web.put("/api/internal/claims/{job_id}", self.claim),
+            web.delete("/api/internal/claims/{job_id}", self.release),
+        ]
+
+    async def list(self, request: web.Request) -> web.Response:
+        """The team's datasets, newest first."""
+        who = principal(request)
+        auth.require(who, "viewer")
+        return answer({"datasets": await self._store.all(who.team)})
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Import the zip that is the request's body."""
+        who = principal(request)
+        auth.require(who, "member")
+        if request.content_type not in _ZIP_TYPES:
+            message = f"Send the zip as the body with Content-Type application/zip, not {request.content_type}."
+            raise UserError("unsupported_media_type", message, "Content-Type", status=415)
+        wanted = UploadRequest(
+            name=domain.checked_name(request.query.get("name", "")),
+            eval_percent=whole_number(request, "eval_percent", 20, MIN_EVAL_PERCENT, MAX_EVAL_PERCENT),
+            seed=whole_number(request, "seed", 0, 0, _LARGEST_SEED),
+            unlabelled=_unlabelled(request),
+        )
+        upload = Upload(self._pieces(request), request.content_length)
+        dataset = await self._imports.create(who.team, creation_id(request, who.team), wanted, upload)
+        return answer({"dataset": dataset.view, "report": dataset.report}, status=201)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """One dataset, how its import went, who uses it."""
+        who = principal(request)
+        auth.require(who, "viewer")
+        dataset = await self._datasets.get(who.team, request.match_info["id"])
+        return answer({"dataset": dataset.view, "report": dataset.report, "used_by": dataset.claims})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete a dataset that no model uses."""
+        who = principal(request)
+        auth.require(who, "member")
+        await self._datasets.delete(who.team, request.match_info["id"])
+        return web.Response(status=204)
+
+    async def compatibility(self, request: web.Request) -> web.Response:
+        """Which labels keep datasets from being trained on together."""
+        who = principal(request)
+        auth.require(who, "viewer")
+        wanted = await body(request, CompatibilityRequest)
+        return answer(await self._datasets.compatibility(who.team, wanted.dataset_ids))
+
+    async def claims(self, request: web.Request) -> web.Response:
+        """Jobs that have held claims for so long, of all teams."""
+        auth.require(principal(request), "service")
+        age = timedelta(seconds=whole_number(request, "older_than_seconds", 0, 0, 10**9))
+        since = await self._store.claims_before(self._clock.now() - age)
+        return answer({"claims": [{"job_id": job_id, "since": moment} for job_id, moment in sorted(since.items())]})
+
+    async def claim(self, request: web.Request) -> web.Response:
+        """Claim datasets for a job: none of them can be deleted until it lets go."""
+        auth.require(principal(request), "service")
+        wanted = await body(request, ClaimRequest)
+        job_id = request.match_info["job_id"]
+        views = await self._datasets.claim(wanted.team, job_id, wanted.description, wanted.dataset_ids)
+        return answer({"datasets": views})
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Let a job's claims go; there being none is no error."""
+        auth.require(principal(request), "service")
+        await self._store.release(request.match_info["job_id"])
+        return web.Response(status=204)
+
+    async def _pieces(self, request: web.Request) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(self._silence_seconds):
+                    piece = await request.content.readany()
+            except TimeoutError as error:
+                message = f"The upload brought nothing for {self._silence_seconds:g} seconds and was given up."
+                raise UserError("upload_stalled", message, "file", status=408) from error
+            except (ConnectionError, web.PayloadAccessError) as error:  # nobody is left to read the answer
+                raise UserError("upload_broken", "The connection was lost during the upload.", "file") from error
+            if not piece:
+                return
+            yield piece
+
+
+def _unlabelled(request: web.Request) -> Literal["skip", "negative"]:
+    value = request.query.get("unlabelled", "skip")
+    if value not in ("skip", "negative"):
+        message = f"unlabelled must be skip or negative, not {value[:40]!r}."
+        raise UserError("bad_parameter", message, "unlabelled")
+    return cast(Literal["skip", "negative"], value)
