@@ -71,13 +71,14 @@ def _interface(struct: shapes.StructType) -> str:
     lines = []
     if struct.tag_field is not None:
         lines.append(f"  {struct.tag_field}: {json.dumps(struct.tag)};")
-    lines += [f"  {field.encode_name}: {_type(field.type)};" for field in struct.fields]
+    lines += [f"  {field.encode_name}: {typescript(field.type)};" for field in struct.fields]
     doc = inspect.getdoc(struct.cls) or ""
     comment = "/** " + "\n * ".join(line for line in doc.splitlines() if line) + " */"
     return f"{comment}\nexport interface {struct.cls.__name__} {{\n" + "\n".join(lines) + "\n}\n"
 
 
-def _type(kind: shapes.Type) -> str:
+def typescript(kind: shapes.Type) -> str:
+    """The TypeScript type of what msgspec writes for `kind`. Raises TypeError for one that the contract has no use for."""
     # A field with a default is still always sent: the services encode every field. So nothing here is optional.
     match kind:
         case shapes.NoneType():
@@ -97,12 +98,14 @@ def _type(kind: shapes.Type) -> str:
         case shapes.StructType(cls=cls):
             return cls.__name__
         case shapes.ListType(item_type=item):
-            inner = _type(item)
+            inner = typescript(item)
             return f"({inner})[]" if "|" in inner else f"{inner}[]"
         case shapes.DictType(value_type=value):
-            return f"Record<string, {_type(value)}>"
+            return f"Record<string, {typescript(value)}>"
         case shapes.UnionType(types=types):
-            return " | ".join(_type(each) for each in sorted(types, key=lambda each: isinstance(each, shapes.NoneType)))
+            return " | ".join(
+                typescript(each) for each in sorted(types, key=lambda each: isinstance(each, shapes.NoneType))
+            )
         case _:
             raise TypeError(f"no TypeScript type is known for {kind!r}")
 

@@ -1,5 +1,5 @@
 /** The points of the charts, from checkpoints and the newest progress. Pure. */
-import { type JobView, type MetricPoint, type Progress, TERMINAL } from "./contract";
+import type { MetricPoint, Progress } from "./contract";
 import { texts } from "./texts";
 
 export interface Series {
@@ -28,14 +28,8 @@ export function inOrder(points: ReadonlyMap<number, MetricPoint> | undefined): M
 }
 
 /** The losses at each checkpoint and, while steps are being made, now. */
-export function lossChart(points: readonly MetricPoint[], job: JobView, progress: Progress | undefined): ChartData {
-  const now =
-    progress !== undefined &&
-    !TERMINAL.has(job.state) &&
-    progress.attempt === job.attempt &&
-    progress.step > (points.at(-1)?.step ?? 0)
-      ? progress
-      : undefined;
+export function lossChart(points: readonly MetricPoint[], progress: Progress | undefined): ChartData {
+  const now = progress !== undefined && progress.step > (points.at(-1)?.step ?? 0) ? progress : undefined;
   const training = LOSSES.map((name): Series => {
     const values = points.map((point) => point.training[name] ?? null);
     return { key: name, name: texts.model.series[name], values: now ? [...values, now.losses[name] ?? null] : values };

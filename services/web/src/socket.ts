@@ -32,7 +32,7 @@ export interface SocketOwner {
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
-/** No frame for so long and the line is taken for dead: a half-open connection says nothing by itself. */
+/** No frame for so long and the line is taken for dead: the server sends an empty one at least every 50 seconds. */
 const SILENCE_MS = 60_000;
 
 export class LiveSocket {

@@ -6,6 +6,7 @@
 import {
   type DatasetView,
   type Frame,
+  type JobState,
   type JobView,
   type MetricPoint,
   type Progress,
@@ -13,7 +14,6 @@ import {
   type SnapshotFrame,
   type StreamEvent,
   type TeamView,
-  TERMINAL,
 } from "./contract";
 
 export interface State {
@@ -35,6 +35,8 @@ export interface Position {
   readonly epoch: string;
   readonly seq: number;
 }
+
+const STEPPING: ReadonlySet<JobState> = new Set<JobState>(["RUNNING", "STOP_REQUESTED", "STOPPING"]);
 
 export const EMPTY: State = {
   position: null,
@@ -75,8 +77,8 @@ export function withModel(state: State, model: JobView): State {
   if (known !== undefined && known.version >= model.version) return state;
   const next = { ...state, models: put(state.models, model.id, model) };
   const progress = state.progress.get(model.id);
-  const over = progress !== undefined && (TERMINAL.has(model.state) || progress.attempt < model.attempt);
-  return over ? { ...next, progress: without(state.progress, model.id) } : next;
+  if (progress === undefined || tellsOf(model, progress)) return next;
+  return { ...next, progress: without(state.progress, model.id) };
 }
 
 /** The state with a dataset that an import's answer brought. */
@@ -86,7 +88,7 @@ export function withDataset(state: State, dataset: DatasetView): State {
 
 function fromSnapshot(state: State, frame: SnapshotFrame): State {
   const models = byId(frame.models, (model) => model.id);
-  const empty = { ...EMPTY, models };
+  const running: State = { ...EMPTY, models };
   return {
     position: { epoch: frame.epoch, seq: frame.seq },
     snapshots: state.snapshots + 1,
@@ -95,7 +97,7 @@ function fromSnapshot(state: State, frame: SnapshotFrame): State {
     models,
     datasets: byId(frame.datasets, (dataset) => dataset.id),
     queue: byId(frame.queue, (place) => place.job_id),
-    progress: frame.progress.reduce(withProgress, empty as State).progress,
+    progress: frame.progress.reduce(withProgress, running).progress,
     // Not part of a snapshot: kept so that a chart doesn't blink while they are fetched again.
     metrics: new Map([...state.metrics].filter(([id]) => models.has(id))),
   };
@@ -136,10 +138,14 @@ function withProgress(state: State, progress: Progress): State {
   const known = state.progress.get(progress.model_id);
   const late =
     known !== undefined &&
-    (progress.attempt < known.attempt ||
-      (progress.attempt === known.attempt && Date.parse(progress.at) < Date.parse(known.at)));
-  const over = model === undefined || TERMINAL.has(model.state) || progress.attempt < model.attempt;
-  return late || over ? state : { ...state, progress: put(state.progress, progress.model_id, progress) };
+    (progress.attempt < known.attempt || (progress.attempt === known.attempt && progress.step < known.step));
+  if (model === undefined || late || !tellsOf(model, progress)) return state;
+  return { ...state, progress: put(state.progress, progress.model_id, progress) };
+}
+
+/** Whether these figures are of the attempt that holds the model, while it makes steps or did a moment ago. */
+function tellsOf(model: JobView, progress: Progress): boolean {
+  return STEPPING.has(model.state) && progress.attempt === model.attempt;
 }
 
 function withPoint(state: State, point: MetricPoint): State {

@@ -5,6 +5,8 @@ import { clock, clockSeconds, date, minutes, roughly, size, stateName, whole } f
 const plural = (count: number, one: string, many: string = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;
 
+const capital = (sentence: string): string => sentence.charAt(0).toUpperCase() + sentence.slice(1);
+
 const listed = (names: readonly string[]): string => names.map((name) => `“${name}”`).join(", ");
 
 export const texts = {
@@ -183,7 +185,7 @@ export const texts = {
       const to = clock(place.end_to, now);
       return from === to ? `ends about ${from}` : `ends ${from} to ${to}`;
     },
-    left: (seconds: number) => `${roughly(seconds)} left`,
+    left: (seconds: number) => capital(`${roughly(seconds)} left.`),
     retryAfter: (at: string, now: number) =>
       Date.parse(at) <= now ? "You can try again now." : `Try again after ${clock(at, now)}.`,
     tryAgain: "Try again",
@@ -228,10 +230,8 @@ export const texts = {
     mapNone: "after the first checkpoint",
     learningRate: (rate: string) => `learning rate ${rate}`,
     average: "on average",
-    used: "used",
+    used: (back: string | null) => (back === null ? "used" : `used · ${back} given back`),
     reserved: "reserved",
-    comesBack: "what isn’t used comes back",
-    givenBack: (time: string) => `${time} given back`,
     why: "Why",
     remedy: "What helps",
     notices: "Notices",
@@ -275,7 +275,7 @@ export const texts = {
     ended: "Ended",
     pools: "Data",
     pictures: "Pictures",
-    negatives: "without objects",
+    negatives: "of these without objects",
     boxesOf: (label: string) => `Boxes of ${label}`,
     poolGone: "A dataset of this model is gone; its counts are not known.",
     attempts: "Attempts",

@@ -1,5 +1,5 @@
 /** Arithmetic of a job's time and steps as a page shows them. Pure: the present is always an argument, in milliseconds. */
-import { ASSIGNED, type JobView, type Progress } from "./contract";
+import type { JobView, Progress } from "./contract";
 
 /** More than this and the local clock was set, or the machine slept. */
 const CLOCK_JUMP_MS = 2_000;
@@ -31,11 +31,10 @@ export interface Steps {
   requested: number;
 }
 
-/** Steps of a job: those of the newest progress while its attempt holds the job, else those that are saved. */
+/** Steps of a job, given the newest progress of the attempt that holds it, if there is one. */
 export function steps(job: JobView, progress: Progress | undefined): Steps {
-  const live = progress !== undefined && progress.attempt === job.attempt && ASSIGNED.has(job.state);
   return {
-    made: live ? Math.max(progress.step, job.steps_completed) : job.steps_completed,
+    made: Math.max(progress?.step ?? 0, job.steps_completed),
     saved: job.steps_completed,
     requested: job.steps_requested,
   };
@@ -43,7 +42,6 @@ export function steps(job: JobView, progress: Progress | undefined): Steps {
 
 /** Seconds that the steps still to make will take at the present speed, or null where that isn't known. */
 export function remainingSeconds(job: JobView, progress: Progress | undefined): number | null {
-  if (job.state !== "RUNNING" || progress === undefined || progress.attempt !== job.attempt) return null;
-  if (!(progress.steps_per_second > 0)) return null;
+  if (job.state !== "RUNNING" || progress === undefined || !(progress.steps_per_second > 0)) return null;
   return Math.max(0, job.steps_requested - progress.step) / progress.steps_per_second;
 }

@@ -2,7 +2,7 @@
 import type { ButtonHTMLAttributes, ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef } from "preact/hooks";
 import { type JobState, type JobView, MEANINGS, type Progress } from "../contract";
-import { duration, stateName, whole } from "../format";
+import { date, duration, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
 
@@ -91,6 +91,16 @@ export function StepBar({ made, saved, requested, active }: BarProps): JSX.Eleme
       <div class="bar-made" style={{ transform: part(made) }} />
       <div class="bar-saved" style={{ transform: part(saved) }} />
     </div>
+  );
+}
+
+/** A date that breaks, if it must, only before its hour. */
+export function When({ at }: { at: string }): JSX.Element {
+  const [day = "", hour = ""] = date(at).split(", ");
+  return (
+    <time dateTime={at}>
+      <span class="nowrap">{day},</span> <span class="nowrap">{hour}</span>
+    </time>
   );
 }
 

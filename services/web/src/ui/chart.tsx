@@ -112,7 +112,7 @@ function describe(
   return {
     width: element.clientWidth,
     height: HEIGHT,
-    padding: [10, 12, 0, 0],
+    padding: [10, 22, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: SYNC.key, setSeries: false }, drag: { x: false, y: false }, points: { size: 8 } },
     scales: {
@@ -120,7 +120,7 @@ function describe(
       y: { range: (_, __, highest) => latest.range ?? [0, highest > 0 ? highest * 1.08 : 1] },
     },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((step) => whole(step)) },
+      { ...axis, size: 30, values: (_, splits) => splits.map((step) => whole(step)) },
       { ...axis, size: 52, values: (_, splits) => splits.map((value) => String(Number(value.toPrecision(3)))) },
     ],
     series: [

@@ -4,9 +4,9 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type Difference, asApiError, isAbort } from "../api";
 import { roleRefusal } from "../actions";
 import type { DatasetView } from "../contract";
-import { date, size, whole } from "../format";
+import { size, whole } from "../format";
 import { texts } from "../texts";
-import { Button, Confirm, Empty, Waiting } from "./bits";
+import { Button, Confirm, Empty, Waiting, When } from "./bits";
 import { deleteDataset } from "./commands";
 import { usePage } from "./context";
 import { Upload } from "./upload";
@@ -206,7 +206,9 @@ function Row({ dataset, chosen, refusal, onChoose, onDelete }: RowProps): JSX.El
         <Labels dataset={dataset} />
       </td>
       <td role="cell" class="num" data-label={columns.size}>{size(dataset.bytes)}</td>
-      <td role="cell" class="nowrap" data-label={columns.created}>{date(dataset.created_at)}</td>
+      <td role="cell" data-label={columns.created}>
+        <When at={dataset.created_at} />
+      </td>
       <td role="cell" class="actions">
         <Button class="ghost square" icon="trash" refusal={refusal} aria-label={texts.datasets.deleteLabel(dataset.name)} onClick={onDelete} />
       </td>

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import type { ModelEvent } from "../api";
 import { downloadRefusal } from "../actions";
-import type { DatasetView, JobView } from "../contract";
+import type { DatasetView, ExportedFile, JobView } from "../contract";
 import { clock, date, duration, size, startingModelName, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { Icon } from "./bits";
@@ -92,14 +92,14 @@ export function Downloads({ job }: { job: JobView }): JSX.Element {
       ) : (
         <>
           <ul class="files">
-            {made.files.map((file) => (
+            {withLabels(made.files).map((file) => (
               <li key={file.format}>
                 <a class="button" href={api.downloadUrl(job.id, file.format)} download data-testid="download-file" data-format={file.format}>
                   <Icon name="download" />
                   {file.format}
                 </a>
                 <span class="grow muted small-text">{texts.model.formats[file.format] ?? file.name}</span>
-                <span class="number">{size(file.bytes)}</span>
+                <span class="number">{file.bytes === null ? "" : size(file.bytes)}</span>
               </li>
             ))}
           </ul>
@@ -108,6 +108,18 @@ export function Downloads({ job }: { job: JobView }): JSX.Element {
       )}
     </section>
   );
+}
+
+interface Offered {
+  format: string;
+  name: string;
+  bytes: number | null;
+}
+
+/** The exported files and the list of labels, which the server has for each export. */
+function withLabels(files: readonly ExportedFile[]): Offered[] {
+  const labels = files.some((file) => file.format === "labels") ? [] : [{ format: "labels", name: "labels.txt", bytes: null }];
+  return [...files, ...labels];
 }
 
 export function Attempts({ job }: { job: JobView }): JSX.Element {
@@ -151,6 +163,7 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
   );
 }
 
+/** Newest first: it may be long. */
 export function History({ events }: { events: readonly ModelEvent[] }): JSX.Element {
   const { now } = usePage();
   return (
@@ -160,7 +173,7 @@ export function History({ events }: { events: readonly ModelEvent[] }): JSX.Elem
         <p class="muted">{texts.model.historyNone}</p>
       ) : (
         <ol class="history">
-          {events.map((event, index) => (
+          {events.toReversed().map((event, index) => (
             <li key={`${event.at} ${index}`}>
               <time dateTime={event.at}>{clock(event.at, now)}</time>
               <span class="history-state">{stateName(event.state)}</span>

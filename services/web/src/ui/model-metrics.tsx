@@ -1,5 +1,5 @@
 /** The metrics of the latest checkpoint beside those of the best one, by the names that teams know. */
-import type { JSX } from "preact";
+import { Fragment, type JSX } from "preact";
 import type { MetricPoint } from "../contract";
 import { metric } from "../format";
 import { metricNames } from "../series";
@@ -59,13 +59,27 @@ function Pool({ title, pool, latest, best, points }: PoolProps): JSX.Element {
       <tbody>
         {metricNames(points, pool).map((name) => (
           <tr key={name}>
-            <th scope="row">{name}</th>
+            <th scope="row"><Name name={name} /></th>
             <Value value={latest[pool][name]} />
             {best !== undefined && <Value value={best[pool][name]} />}
           </tr>
         ))}
       </tbody>
     </table>
+  );
+}
+
+/** A name that may break after a slash or an underscore: on a phone it has to. */
+function Name({ name }: { name: string }): JSX.Element {
+  return (
+    <>
+      {name.split(/(?<=[/_])/).map((part, index) => (
+        <Fragment key={index}>
+          {part}
+          <wbr />
+        </Fragment>
+      ))}
+    </>
   );
 }
 

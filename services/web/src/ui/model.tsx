@@ -43,16 +43,16 @@ export function ModelPage({ id }: { id: string }): JSX.Element {
       <Figures job={job} progress={progress} points={points} now={now} />
       <Charts job={job} progress={progress} points={points} />
       <div class="columns">
-        <Metrics points={points} problem={problem} onRetry={again} />
+        <div class="column">
+          <Metrics points={points} problem={problem} onRetry={again} />
+          <Attempts job={job} />
+        </div>
         <div class="column">
           <Downloads job={job} />
           <Details job={job} />
           <Pools job={job} />
+          <History events={history} />
         </div>
-      </div>
-      <div class="columns">
-        <Attempts job={job} />
-        <History events={history} />
       </div>
     </article>
   );
@@ -146,7 +146,7 @@ interface FiguresProps {
 function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
   const count = steps(job, progress);
   const last = points.at(-1);
-  const running = job.state === "RUNNING" && progress?.attempt === job.attempt ? progress : undefined;
+  const running = job.state === "RUNNING" ? progress : undefined;
   return (
     <dl class="figures">
       <div class="figure">
@@ -181,9 +181,10 @@ function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
       <div class="figure">
         <dt>{texts.model.kpiMinutes}</dt>
         <dd>
-          <span class="big number">{duration(job.used_seconds ?? job.reserved_seconds)}</span>{" "}
-          <span class="muted">{job.used_seconds === null ? texts.model.reserved : texts.model.used}</span>
-          <span class="muted below">{job.refunded_seconds === null ? texts.model.comesBack : texts.model.givenBack(duration(job.refunded_seconds))}</span>
+          <span class="big number">{duration(job.used_seconds ?? job.reserved_seconds)}</span>
+          <span class="muted below">
+            {job.used_seconds === null ? texts.model.reserved : texts.model.used(job.refunded_seconds === null ? null : duration(job.refunded_seconds))}
+          </span>
         </dd>
       </div>
     </dl>
@@ -206,7 +207,7 @@ interface ChartsProps {
 }
 
 function Charts({ job, progress, points }: ChartsProps): JSX.Element {
-  const losses = useMemo(() => lossChart(points, job, progress), [points, job, progress]);
+  const losses = useMemo(() => lossChart(points, progress), [points, progress]);
   const precisions = useMemo(() => precisionChart(points), [points]);
   const best = points.findLast((point) => point.best);
   const bestMap = precision(best?.evaluation[MAP]);

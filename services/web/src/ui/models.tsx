@@ -2,10 +2,10 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import type { JobView } from "../contract";
-import { date, precision, startingModelName } from "../format";
+import { precision, startingModelName } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
-import { Empty, StateBadge, StepCount, TrainingTime, Waiting } from "./bits";
+import { Empty, StateBadge, StepCount, TrainingTime, Waiting, When } from "./bits";
 import { usePage } from "./context";
 import { Explanation } from "./explain";
 import { ModelActions } from "./model-actions";
@@ -78,6 +78,7 @@ function Row({ model }: { model: JobView }): JSX.Element {
       <th scope="row" role="rowheader" class="title-cell">
         <a href={hashOf({ page: "model", id: model.id })}>{model.description}</a>
         <span class="muted small-text">{model.dataset_names.join(", ")}</span>
+        <span class="muted small-text starting-below">{startingModelName(model.starting_model)}</span>
       </th>
       <td role="cell" class="starting" data-label={columns.startingModel}>{startingModelName(model.starting_model)}</td>
       <td role="cell" class="state-cell">
@@ -93,7 +94,9 @@ function Row({ model }: { model: JobView }): JSX.Element {
       <td role="cell" class="num" data-label={columns.map} title={best === null ? undefined : texts.models.bestMap(best, model.checkpoint?.best_step ?? null)}>
         {map ?? texts.none}
       </td>
-      <td role="cell" class="nowrap created" data-label={columns.created}>{date(model.created_at)}</td>
+      <td role="cell" class="created" data-label={columns.created}>
+        <When at={model.created_at} />
+      </td>
       <td role="cell" class="actions">
         <ModelActions job={model} />
       </td>

@@ -144,7 +144,7 @@ export function StartTraining({ preset, onClose }: { preset: Preset; onClose: ()
           </div>
           <PlanPanel
             plan={plan}
-            pending={pending}
+            stale={pending || planError !== null}
             steps={steps}
             onRecommended={(recommended) => change({ steps: String(recommended), stepsTouched: true })}
           />
@@ -254,14 +254,15 @@ function Field({ id, label, hint, error, children }: FieldProps): JSX.Element {
 
 interface PlanProps {
   plan: Plan | null;
-  pending: boolean;
+  /** It isn't (yet) for what the form says. */
+  stale: boolean;
   steps: string;
   onRecommended: (steps: number) => void;
 }
 
-function PlanPanel({ plan, pending, steps, onRecommended }: PlanProps): JSX.Element {
+function PlanPanel({ plan, stale, steps, onRecommended }: PlanProps): JSX.Element {
   return (
-    <aside class={pending ? "plan is-pending" : "plan"} aria-busy={pending}>
+    <aside class={stale ? "plan is-stale" : "plan"} aria-busy={stale}>
       <h3>{texts.start.planTitle}</h3>
       <ul data-testid="plan-sentences" aria-live="polite">
         {plan === null ? <li class="muted">{texts.start.planPending}</li> : plan.sentences.map((sentence) => <li key={sentence}>{sentence}</li>)}

@@ -1,0 +1,65 @@
+import { describe, expect, test } from "vitest";
+import { duration, metric, minutes, precision, roughly, size, startingModelName, stateName, whole } from "../src/format";
+
+describe("durations", () => {
+  test.each([
+    [0, "0:00"],
+    [59.9, "0:59"],
+    [873, "14:33"],
+    [3600, "1:00:00"],
+    [3723, "1:02:03"],
+    [-4, "0:00"],
+  ])("%f s is %s", (seconds, shown) => expect(duration(seconds)).toBe(shown));
+
+  test.each([
+    [20, "under a minute"],
+    [40, "about 1 min"],
+    [59 * 60, "about 59 min"],
+    [3600, "about 1 h"],
+    [7500, "about 2 h 5 min"],
+  ])("%i s is %s, roughly", (seconds, shown) => expect(roughly(seconds)).toBe(shown));
+
+  test("minutes that can be spent are never rounded up, nor debts down", () => {
+    expect(minutes(26_999)).toBe("449");
+    expect(minutes(-61)).toBe("-1");
+  });
+});
+
+describe("numbers", () => {
+  test("whole ones are grouped", () => expect(whole(4100)).toBe("4,100"));
+
+  test.each([
+    [42, "42 B"],
+    [999, "999 B"],
+    [1000, "1.0 kB"],
+    [18_412_000, "18.4 MB"],
+    [99_960_000, "100 MB"],
+    [999_600, "1.0 MB"],
+    [3_000_000_000_000_000, "3000 TB"],
+  ])("%i bytes are %s", (bytes, shown) => expect(size(bytes)).toBe(shown));
+
+  test.each([
+    [0, "0"],
+    [0.02, "0.02000"],
+    [1.23456, "1.235"],
+    [0.000012, "1.20e-5"],
+    [-0.5, "-0.5000"],
+    [1234.5, "1,235"],
+  ])("metric %f is %s", (value, shown) => expect(metric(value)).toBe(shown));
+
+  test("a precision of -1 is none", () => {
+    expect(precision(-1)).toBeNull();
+    expect(precision(null)).toBeNull();
+    expect(precision(0)).toBe("0.000");
+    expect(precision(0.5534)).toBe("0.553");
+  });
+});
+
+describe("names", () => {
+  test("states are shown as ftc-ml showed them", () => expect(stateName("STOP_REQUESTED")).toBe("STOP REQUESTED"));
+
+  test("a starting model that is newer than the page shows its key", () => {
+    expect(startingModelName("ssd_mobilenet_v2_320x320")).toBe("SSD MobileNet v2 320x320");
+    expect(startingModelName("new_one")).toBe("new_one");
+  });
+});

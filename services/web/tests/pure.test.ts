@@ -1,0 +1,94 @@
+import { describe, expect, test } from "vitest";
+import { deleteRefusal, downloadRefusal, roleRefusal, stopConsequence, stopRefusal } from "../src/actions";
+import { JOB_STATES, MEANINGS, STOPPABLE, TERMINAL } from "../src/contract";
+import { news } from "../src/news";
+import { hashOf, parseRoute, type Route } from "../src/route";
+import { inOrder, lossChart, metricNames, precisionChart } from "../src/series";
+import { EMPTY, fold, type State, withMetrics } from "../src/store";
+import { texts } from "../src/texts";
+import { job, point, progress, snapshot } from "./samples";
+
+const exported = { step: 100, prefix: "p", checks: {}, files: [{ format: "float32", name: "m.tflite", bytes: 1, sha256: "0" }] };
+const checkpoint = { step: 100, stepping_seconds: 50, saved_at: "2026-03-01T12:00:00Z", prefix: "p", map: 0.3, best_step: 100, best_map: 0.3 };
+
+describe("actions", () => {
+  test.each(JOB_STATES)("in %s stop, delete and their reasons agree with the table", (state) => {
+    expect(stopRefusal(job({ state })) === null).toBe(STOPPABLE.has(state));
+    expect(deleteRefusal(job({ state })) === null).toBe(TERMINAL.has(state));
+    expect(MEANINGS[state]).not.toBe("");
+  });
+
+  test("a download needs an export, and says why there is none", () => {
+    expect(downloadRefusal(job({ state: "SUCCEEDED", export: exported }))).toBeNull();
+    expect(downloadRefusal(job({ state: "RUNNING" }))).toBe(texts.models.downloadLater);
+    expect(downloadRefusal(job({ state: "SUCCEEDED", checkpoint }))).toBe(texts.models.downloadMaking);
+    expect(downloadRefusal(job({ state: "CANCELED" }))).toBe(texts.models.downloadNothing);
+  });
+
+  test("stopping says what becomes of the work", () => {
+    expect(stopConsequence(job({ state: "QUEUED" }))).toBe(texts.models.stopWaiting);
+    expect(stopConsequence(job({ state: "QUEUED", checkpoint }))).toBe(texts.models.stopWaitingSaved);
+    expect(stopConsequence(job({ state: "RUNNING" }))).toBe(texts.models.stopRunning);
+  });
+
+  test("a viewer may only look", () => {
+    expect(roleRefusal("viewer")).toBe(texts.errors.viewer);
+    expect(roleRefusal("member")).toBeNull();
+    expect(roleRefusal(undefined)).toBeNull();
+  });
+});
+
+describe("routes", () => {
+  test.each<Route>([{ page: "datasets" }, { page: "models" }, { page: "model", id: "0b1c-2" }])("%o comes back from its hash", (route) => {
+    expect(parseRoute(hashOf(route))).toEqual(route);
+  });
+
+  test.each(["", "#", "#/", "#/nothing", "#/models/a/b", "#/models/%zz", "#/datasets/d1"])("%s names no page", (hash) => {
+    expect(parseRoute(hash)).toBeNull();
+  });
+});
+
+describe("news", () => {
+  const of = (state: "RUNNING" | "FAILED") => {
+    const folded = fold(EMPTY, snapshot({ models: [job({ state, reason: state === "FAILED" ? { code: "x", message: "Out of memory.", remedy: null } : null })] }));
+    return folded as State;
+  };
+
+  test("tell a changed state with its reason", () => {
+    expect(news(of("RUNNING"), of("FAILED"))).toEqual(["Balls: FAILED. Out of memory."]);
+  });
+
+  test("tell nothing of the first snapshot or of an unchanged state", () => {
+    expect(news(EMPTY, of("RUNNING"))).toEqual([]);
+    expect(news(of("RUNNING"), of("RUNNING"))).toEqual([]);
+  });
+});
+
+describe("charts", () => {
+  const points = inOrder(withMetrics(EMPTY, [point({ step: 200 }), point({ step: 100 })]).metrics.get("m1"));
+
+  test("are in the order of steps, whatever came first", () => {
+    expect(points.map((each) => each.step)).toEqual([100, 200]);
+    expect(inOrder(undefined)).toEqual([]);
+  });
+
+  test("losses end with the newest progress, if it is beyond the last checkpoint", () => {
+    const chart = lossChart(points, progress({ step: 230 }));
+    expect(chart.steps).toEqual([100, 200, 230]);
+    expect(chart.series[0]?.values).toEqual([1.2, 1.2, 1.5]);
+    expect(chart.series.at(-1)?.values).toEqual([1.4, 1.4, null]);
+    for (const series of chart.series) expect(series.values).toHaveLength(3);
+    expect(lossChart(points, progress({ step: 200 })).steps).toEqual([100, 200]);
+    expect(lossChart([], undefined)).toMatchObject({ steps: [] });
+  });
+
+  test("a precision of -1 is no point", () => {
+    const chart = precisionChart([point({ evaluation: { "DetectionBoxes_Precision/mAP": -1 } })]);
+    expect(chart.series.map((series) => series.values)).toEqual([[null], [null], [null]]);
+  });
+
+  test("metrics are listed precision first, then recall, losses and rates", () => {
+    expect(metricNames(points, "evaluation")).toEqual(["DetectionBoxes_Precision/mAP", "DetectionBoxes_Precision/mAP (small)", "Loss/total_loss"]);
+    expect(metricNames(points, "training")).toEqual(["Loss/total_loss", "learning_rate"]);
+  });
+});

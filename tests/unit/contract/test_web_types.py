@@ -1,0 +1,58 @@
+"""The web client's types are made from the contract, and its lock holds no addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec import inspect as shapes
+
+from services.web.scripts.generate_types import TARGET, render, typescript
+from shared.contract.jobs import MEANINGS, TERMINAL, JobState
+
+WEB = TARGET.parent.parent
+LOCK = WEB / "package-lock.json"
+
+
+def test_contract_ts_is_what_the_contract_makes() -> None:
+    written = TARGET.read_text(encoding="utf-8")
+    assert written == render(), "run `python -m services.web.scripts.generate_types`"
+
+
+def test_every_state_is_there_with_its_meaning() -> None:
+    made = render()
+    for state in JobState:
+        assert f'{state.value}: "{MEANINGS[state]}"' in made
+    terminal = next(line for line in made.splitlines() if line.startswith("export const TERMINAL"))
+    assert [state for state in JobState if f'"{state.value}"' in terminal] == [s for s in JobState if s in TERMINAL]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (list[int | None], "(number | null)[]"),
+        (dict[str, list[float]], "Record<string, number[]>"),
+        (bool | None, "boolean | null"),
+    ],
+)
+def test_types_translate(kind: object, expected: str) -> None:
+    assert typescript(shapes.type_info(kind)) == expected
+
+
+def test_a_type_without_a_translation_is_refused() -> None:
+    with pytest.raises(TypeError, match="no TypeScript type is known"):
+        typescript(shapes.type_info(bytes))
+
+
+def test_the_lock_holds_no_addresses() -> None:
+    assert "://" not in LOCK.read_text(encoding="utf-8"), "run `npm run lock` in services/web"
+
+
+def test_the_page_names_no_other_origin() -> None:
+    sources = [WEB / "index.html", *(WEB / "src").rglob("*.ts*"), *(WEB / "src").rglob("*.css")]
+    assert [path.name for path in sources if _addresses(path)] == []
+
+
+def _addresses(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    return "http://" in text or "https://" in text or "//" + "cdn" in text
