@@ -7,9 +7,11 @@ announced: after its files are safe and, where there is one, with its evaluation
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from services.trainer import protocol
 from services.trainer.checkpoints import Checkpoint, Checkpoints
@@ -24,6 +26,8 @@ from shared.contract.views import ExportedFile, Reason
 from shared.runtime import log
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.clock import Clock
+
+T = TypeVar("T")
 
 
 class Publisher:
@@ -112,8 +116,7 @@ class Publisher:
             training=message.training,
         )
         folder = _folder(message.path)
-        self._require()
-        await self._patience.call(partial(self._checkpoints.save, checkpoint, folder))
+        await self._write(partial(self._checkpoints.save, checkpoint, folder))
         self.durable = self._pending = checkpoint
         await abandonable(partial(shutil.rmtree, folder, ignore_errors=True))
 
@@ -126,8 +129,7 @@ class Publisher:
         self._best = better(self._best, checkpoint.name, message.evaluation)
         await self._tell_of(checkpoint, message.evaluation)
         # Recorded after it was told: should we die in between, the next attempt evaluates and tells it again.
-        self._require()
-        await self._patience.call(partial(self._checkpoints.record, checkpoint.name, message.evaluation))
+        await self._write(partial(self._checkpoints.record, checkpoint.name, message.evaluation))
         await self._prune(checkpoint)
 
     async def _announce_pending(self) -> None:
@@ -162,8 +164,7 @@ class Publisher:
     async def _export(self, message: protocol.ModelExported) -> None:
         prefix = f"jobs/{self._order.job_id}/model-a{self._order.attempt}"
         meta = {"step": message.step, "attempt": self._order.attempt, "checks": message.checks}
-        self._require()
-        manifest = await self._patience.call(partial(self._artifacts.publish, prefix, _folder(message.path), meta))
+        manifest = await self._write(partial(self._artifacts.publish, prefix, _folder(message.path), meta))
         files: list[ExportedFile] = []
         for kind, name in message.files.items():
             file = manifest.file(name)
@@ -173,6 +174,15 @@ class Publisher:
         await self._voice.tell(
             events.ModelExported(step=message.step, prefix=prefix, files=files, checks=message.checks)
         )
+
+    async def _write(self, call: Callable[[], T]) -> T:
+        """What the blocking `call()` returns; before each try the lease is checked."""
+
+        def guarded() -> T:
+            self._require()
+            return call()
+
+        return await self._patience.call(guarded)
 
     def _require(self) -> None:
         self._lease.require(self._clock.monotonic())

@@ -1,0 +1,188 @@
+"""A training process that trains nothing: it speaks the trainer's protocol at the pace and with the faults of a script.
+
+A real process, run by the trainer's parent as `python -m tests.support.scripted_child <spec file> <fd in> <fd out>`. The
+script is JSON, see `Script`: the file `<job>.script` in the folder that CHILD_RECORDS names, else the environment variable
+CHILD_SCRIPT. Each run leaves its pid and its specification in that folder as `<job>-a<attempt>.json`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from services.trainer import protocol
+from services.trainer.protocol import FromChild, RunSpec, StopReason, decode_to_child, encode_line
+
+MAP = "DetectionBoxes_Precision/mAP"
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """What happens in a run. `maps` gives the mAP of a checkpoint by step (as text), 0.1 where it isn't said; `faults`
+    what goes wrong at a step: a signal's name, `exit:3`, `fail:nan_loss`, `garbage`, `no_folder`, `unexported`, `hang` (no
+    more steps, still stoppable), `deaf` (no more steps, no stop either), `die_evaluating`. `slow_start` is in seconds."""
+
+    step_seconds: float = 0.005
+    slow_start: float = 0.0
+    maps: dict[str, float] = {}
+    faults: dict[str, str] = {}
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run leaves for the test."""
+
+    pid: int
+    spec: RunSpec
+    visible_devices: str | None
+    secrets: list[str]
+    resume_files: list[str]
+
+
+class Run:
+    """One run."""
+
+    def __init__(self, spec: RunSpec, script: Script, fd_out: int) -> None:
+        self.spec = spec
+        self.script = script
+        self.step = spec.resume_step
+        self.reason: StopReason | None = None
+        self._out = os.fdopen(fd_out, "wb")
+
+    def say(self, message: FromChild) -> None:
+        self._out.write(encode_line(message))
+        self._out.flush()
+
+    def listen(self, fd_in: int) -> None:
+        """Remember the parent's stops; end with the parent."""
+        with os.fdopen(fd_in, "rb") as source:
+            for line in source:
+                self.reason = decode_to_child(line).reason
+        os._exit(3)
+
+    def make(self) -> None:
+        """The whole run."""
+        spec = self.spec
+        time.sleep(self.script.slow_start)
+        if spec.resume_step and not spec.resume_evaluated:
+            self.evaluate()
+        while self.step < spec.steps and self.reason is None:
+            time.sleep(self.script.step_seconds)
+            self.step += 1
+            if self.step == spec.resume_step + 1:
+                self.say(protocol.RunStarted(step=self.step, resumed_from=spec.resume_step))
+            self.say(self.progress())
+            self.fault(self.script.faults.get(str(self.step), ""))
+            if self.step % spec.checkpoint_every == 0 or self.step == spec.steps:
+                self.save()
+                self.evaluate()
+        if self.reason is not None and self.step > spec.resume_step:
+            self.say(protocol.RunStopping(step=self.step, reason=self.reason))
+            self.save()
+        if self.reason != "drained" and self.step:
+            if self.reason is not None:
+                self.evaluate()
+            self.export()
+        outcomes = {None: "succeeded", "user": "stopped", "time_limit": "stopped", "drained": "drained"}
+        self.say(
+            protocol.RunEnded(
+                outcome=outcomes[self.reason],  # type: ignore[arg-type]
+                step=self.step,
+                stepping_seconds=self.seconds,
+                reason=self.reason,
+            )
+        )
+
+    @property
+    def seconds(self) -> float:
+        """A step takes a tenth of a second by this clock."""
+        return self.spec.resume_seconds + (self.step - self.spec.resume_step) / 10
+
+    def progress(self) -> protocol.RunProgressed:
+        return protocol.RunProgressed(
+            step=self.step,
+            stepping_seconds=self.seconds,
+            steps_per_second=10.0,
+            learning_rate=0.01,
+            losses={"Loss/total_loss": 1.0},
+        )
+
+    def save(self) -> None:
+        folder = Path(self.spec.work_dir) / f"saved-{self.step}"
+        folder.mkdir()
+        (folder / "ckpt.index").write_text(f"step {self.step}")
+        (folder / "ckpt.data").write_bytes(bytes([self.step % 256]) * 1000)
+        self.say(
+            protocol.CheckpointSaved(
+                step=self.step,
+                stepping_seconds=self.seconds,
+                path=str(folder),
+                training={"Loss/total_loss": 1 / self.step},
+            )
+        )
+
+    def evaluate(self) -> None:
+        if self.script.faults.get(str(self.step)) == "die_evaluating":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        found = {MAP: self.script.maps.get(str(self.step), 0.1)}
+        self.say(protocol.CheckpointEvaluated(step=self.step, evaluation=found, seconds=0.1))
+
+    def export(self) -> None:
+        folder = Path(self.spec.work_dir) / "model"
+        folder.mkdir()
+        files = {kind: f"{kind}.tflite" for kind in self.spec.export_formats}
+        for kind, name in files.items():
+            (folder / name).write_text(f"{kind} of step {self.step}")
+        if "unexported" in self.script.faults.values():
+            files["int8"] = "int8.tflite"
+        checks = {kind: {"pictures": 6.0} for kind in files}
+        self.say(protocol.ModelExported(step=self.step, path=str(folder), files=files, checks=checks))
+
+    def fault(self, fault: str) -> None:
+        """Go wrong."""
+        print(f"fault {fault!r} at step {self.step}" if fault else f"step {self.step}", flush=True)
+        if fault.startswith("SIG"):
+            os.kill(os.getpid(), signal.Signals[fault])
+        elif fault.startswith("exit:"):
+            os._exit(int(fault.removeprefix("exit:")))
+        elif fault.startswith("fail:"):
+            self.say(protocol.RunFailed(code=fault.removeprefix("fail:"), message="It failed.", step=self.step))
+            os._exit(1)
+        elif fault == "garbage":
+            self._out.write(b'{"type": "unheard of"}\n')
+            self._out.flush()
+        elif fault == "no_folder":
+            self.say(protocol.CheckpointSaved(step=self.step, stepping_seconds=1, path="/nowhere", training={}))
+        while (fault == "hang" and self.reason is None) or fault == "deaf":
+            time.sleep(0.01)
+
+
+def main(spec_file: str, fd_in: str, fd_out: str) -> None:
+    """Run the script."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    spec = msgspec.json.decode(Path(spec_file).read_bytes(), type=RunSpec)
+    records = Path(os.environ["CHILD_RECORDS"])
+    own = records / f"{spec.job_id}.script"
+    script = msgspec.json.decode(own.read_text() if own.exists() else os.environ["CHILD_SCRIPT"], type=Script)
+    record = Record(
+        pid=os.getpid(),
+        spec=spec,
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        secrets=[name for name in ("TRAINYARD_SECRET", "RABBITMQ_URL", "MONGO_URL") if name in os.environ],
+        resume_files=sorted(path.name for path in Path(spec.resume_dir).iterdir()) if spec.resume_dir else [],
+    )
+    path = records / f"{spec.job_id}-a{spec.attempt}.json"
+    path.with_suffix(".aside").write_bytes(msgspec.json.encode(record))
+    path.with_suffix(".aside").rename(path)
+    run = Run(spec, script, int(fd_out))
+    threading.Thread(target=run.listen, args=(int(fd_in),), daemon=True).start()
+    run.make()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
