@@ -96,9 +96,13 @@ class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import read, skipped and found odd. `skipped` may be cut, `skipped_total` counts all."""
+    """What an import read, skipped and found odd. `skipped` may be cut, `skipped_total` counts all. `ignored` counts files
+    that are neither pictures nor labels."""
 
-    read: int | dict[str, int]
+    read: dict[str, int]
+    annotations: int = 0
+    boxes: int = 0
+    ignored: int = 0
     skipped: list[SkippedFile] = []
     skipped_total: int = 0
     warnings: list[str] = []

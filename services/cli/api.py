@@ -5,10 +5,12 @@ Owns paths, parameters and idempotency keys. Every failure is a UserError (trans
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 import aiohttp
@@ -80,21 +82,20 @@ class Api:
         return await self._transport.request("POST", "/api/datasets/compatibility", Compatibility, body=body, safe=True)
 
     async def add_dataset(
-        self, archive: Path, name: str, eval_percent: int, seed: int, sent: Callable[[int], None]
+        self, archive: Path, settings: Mapping[str, str], sent: Callable[[int], None]
     ) -> DatasetAnswer:
-        """Uploads a zip; `sent` is called with the bytes of each piece that went out. Raises OSError for an unreadable file."""
-        return await self._transport.send(
-            "/api/datasets",
-            DatasetAnswer,
-            _pieces(archive, sent),
-            params={"name": name, "eval_percent": str(eval_percent), "seed": str(seed)},
-            headers={
-                "Content-Type": "application/zip",
-                "Content-Length": str(archive.stat().st_size),
-                "Idempotency-Key": uuid.uuid4().hex,
-            },
-            silence_seconds=IMPORT_SECONDS,
-        )
+        """Uploads a zip; `settings` are the import's (name, eval_percent, seed, unlabelled), `sent` is called with the bytes of
+        each piece that went out. Raises OSError for an unreadable file."""
+        headers = {"Content-Type": "application/zip", "Idempotency-Key": uuid.uuid4().hex}
+        with archive.open("rb") as file:
+            return await self._transport.send(
+                "/api/datasets",
+                DatasetAnswer,
+                _pieces(file, sent),
+                params=settings,
+                headers={**headers, "Content-Length": str(os.fstat(file.fileno()).st_size)},
+                silence_seconds=IMPORT_SECONDS,
+            )
 
     async def plan(self, dataset_ids: Sequence[str], starting_model: str | None, steps: int | None) -> Plan:
         """What a training on the datasets would be like."""
@@ -174,8 +175,7 @@ def _present(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def _pieces(archive: Path, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
-    with archive.open("rb") as file:
-        while piece := file.read(CHUNK_BYTES):
-            yield piece
-            sent(len(piece))
+async def _pieces(file: BinaryIO, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
+    while piece := file.read(CHUNK_BYTES):
+        yield piece
+        sent(len(piece))

@@ -50,6 +50,11 @@ def text(value: str, style: str = "") -> Text:
     return Text(plain(value), style=style)
 
 
+def cut(value: str, style: str = "") -> Text:
+    """The same for a table's flexible column: it stays on one line and ends in … where there is no room."""
+    return Text(plain(value), style=style, no_wrap=True, overflow="ellipsis")
+
+
 def state(value: JobState) -> Text:
     """A job's state in its colour."""
     return Text(figures.state_name(value), style=STATE_STYLES[value])
@@ -66,16 +71,15 @@ def facts(rows: Sequence[tuple[str, RenderableType]]) -> Table:
 
 
 def table(*columns: str, right: Sequence[str] = (), flexible: Sequence[str] = ()) -> Table:
-    """An empty table; columns in `right` hold numbers, those in `flexible` are cut when the terminal is narrow."""
+    """An empty table; columns in `right` hold numbers, `flexible` ones give way in a narrow terminal: fill them by `cut`."""
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black", pad_edge=False)
     for name in columns:
         made.add_column(
             name,
             justify="right" if name in right else "left",
-            no_wrap=True,
+            # Rich narrows the columns that may wrap before all others; cells made by `cut` then don't wrap.
+            no_wrap=name not in flexible,
             overflow="ellipsis",
-            min_width=6 if name in flexible else len(name),
-            ratio=None,
         )
     return made
 
@@ -97,7 +101,7 @@ def datasets_table(datasets: Sequence[DatasetView], width: int) -> RenderableTyp
         labels = ", ".join(label.name for label in item.labels)
         extra = [Text(figures.size(item.bytes)), Text(figures.date(item.created_at))] if wide else []
         frames = (Text(figures.whole(item.train_frames)), Text(figures.whole(item.eval_frames)))
-        made.add_row(Text(short[item.id]), text(item.name, "bold"), *frames, *extra, text(labels))
+        made.add_row(Text(short[item.id]), cut(item.name, "bold"), *frames, *extra, cut(labels))
     return made
 
 
@@ -127,9 +131,10 @@ def dataset_details(answer: DatasetAnswer) -> RenderableType:
 
 def import_report(report: ImportReport) -> RenderableType:
     """What was read, what was skipped and why, what looks odd."""
-    read = report.read if isinstance(report.read, dict) else {"files": report.read}
-    what = ", ".join(f"{figures.whole(number)} {name.replace('_', ' ')}" for name, number in read.items())
-    parts: list[RenderableType] = [text(f"Read {what}.")]
+    read = {**report.read, "annotations": report.annotations, "boxes": report.boxes}
+    what = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in read.items())
+    ignored = f" {count(report.ignored, 'file')} of other kinds left aside." if report.ignored else ""
+    parts: list[RenderableType] = [text(f"Read {what}.{ignored}")]
     if report.skipped_total:
         parts.append(text(f"Skipped {count(report.skipped_total, 'file')}:", "yellow"))
         listed = Table.grid(padding=(0, 2, 0, 0))
@@ -189,7 +194,7 @@ def models_table(models: Sequence[JobView], now: datetime, width: int) -> Render
         steps = f"{job.steps_completed:,}/{job.steps_requested:,}"
         made.add_row(
             Text(short[job.id]),
-            text(job.description, "bold"),
+            cut(job.description, "bold"),
             state(job.state),
             Text(steps),
             Text(figures.duration(figures.training_seconds(job, now))),
@@ -238,7 +243,7 @@ def team_view(answer: TeamAnswer) -> RenderableType:
             text(entry.kind),
             Text(f"{sign}{figures.duration(abs(entry.seconds))}", style),
             text((entry.job_id or "")[:8]),
-            text(entry.note),
+            cut(entry.note),
         )
     parts: list[RenderableType] = [text(f"Team {team.team}", "bold"), indented(facts(rows))]
     return Group(*parts, Text(), indented(ledger)) if answer.ledger else Group(*parts)

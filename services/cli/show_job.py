@@ -17,7 +17,7 @@ from services.cli import figures
 from services.cli.answers import ModelEvent
 from services.cli.figures import DASH, count, precision
 from services.cli.scene import MAP, MAP_50, MAP_75, RECALL_100, TOTAL_LOSS, Scene
-from services.cli.show import facts, indented, reasons, state, table, text
+from services.cli.show import cut, facts, indented, reasons, state, table, text
 from shared.contract.jobs import MEANINGS, TERMINAL, JobState
 from shared.contract.stream import MetricPoint, Progress
 from shared.contract.views import JobView
@@ -186,7 +186,7 @@ def _attempts(job: JobView) -> Table | None:
     for item in job.attempts:
         start = DASH if item.resumed_from is None else figures.whole(item.resumed_from)
         outcome = item.outcome or ("under way" if item.ended_at is None else DASH)
-        made.add_row(str(item.number), text(item.trainer), figures.date(item.assigned_at), start, text(outcome))
+        made.add_row(str(item.number), cut(item.trainer), figures.date(item.assigned_at), start, text(outcome))
     return made
 
 

@@ -66,24 +66,26 @@ class Stream:
         """
         failures = 0
         while True:
-            reason, in_turn = "the connection broke", False
+            reason, in_turn, close_code = "the connection broke", False, 0
             try:
                 async with self._session.ws_connect(
                     self._server.websocket_url(),
                     params=_query(self._state.position),
                     heartbeat=PING_SECONDS,
                     max_msg_size=LARGEST_FRAME_BYTES,
+                    # With it a close code is lost whenever the answer to the close frame comes too late.
+                    autoclose=False,
                 ) as socket:
-                    async for message in socket:
-                        if message.type is not aiohttp.WSMsgType.TEXT:
-                            break  # the connection's own trouble; there are no binary frames
+                    while (message := await socket.receive()).type is aiohttp.WSMsgType.TEXT:
                         frame, events = decode_frame(message.data)
                         self._state = fold(self._state, frame, events)
                         failures = 0
                         yield Folded(self._state, frame.time)
-                if socket.close_code == CLOSE_UNAUTHORIZED:
+                    if message.type is aiohttp.WSMsgType.CLOSE:
+                        close_code = message.data
+                if close_code == CLOSE_UNAUTHORIZED:
                     raise UserError("unauthorized", "The token is not valid any more.", "token", status=401)
-                in_turn = socket.close_code == CLOSE_RESUME
+                in_turn = close_code == CLOSE_RESUME
             except aiohttp.WSServerHandshakeError as error:
                 if error.status in (401, 403):
                     code = "unauthorized" if error.status == 401 else "forbidden"

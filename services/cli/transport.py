@@ -24,6 +24,7 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 ATTEMPTS = 4
 LONGEST_PAUSE_SECONDS = 8
+_FLUSH_SECONDS = 0.1
 _PASSING_STATUSES = frozenset({429, 502, 503, 504})
 _PASSING_CODES = frozenset({"connection_lost", "timeout"})
 
@@ -87,7 +88,12 @@ class Transport:
     ) -> T:
         """The answer to a POST of a long body, which is sent once; it may take as long as something moves every so often."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
-        return await self._answer("POST", path, kind, params, headers, content, timeout)
+        try:
+            return await self._answer("POST", path, kind, params, headers, content, timeout)
+        except UserError:
+            # Refused before all was sent: the connection closes only once what is under way has gone.
+            await self._pause(_FLUSH_SECONDS)
+            raise
 
     @asynccontextmanager
     async def fetch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -119,7 +125,7 @@ class Transport:
             return msgspec.json.decode(content or b"null", type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UserError(
-                "bad_answer", f"{url}{path} gave an answer that can't be read: {error}", status=502
+                "bad_answer", f"{url}{path} gave an answer that can't be read: {error}", status=500
             ) from error
 
 

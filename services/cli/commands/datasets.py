@@ -27,9 +27,16 @@ def datasets() -> None:
 @click.option("--name", metavar="NAME", help="The dataset's name, else the file's.")
 @click.option("--eval-percent", metavar="N", type=int, default=20, show_default=True, help="Share kept for evaluation.")
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Another seed, another split.")
+@click.option(
+    "--unlabelled",
+    type=click.Choice(["skip", "negative"]),
+    default="skip",
+    show_default=True,
+    help="A picture that no XML describes: leave it out, or take it as one without any object.",
+)
 @json_option
 @pass_context
-def add(context: Context, archive: Path, name: str | None, eval_percent: int, seed: int) -> None:
+def add(context: Context, archive: Path, name: str | None, eval_percent: int, seed: int, unlabelled: str) -> None:
     """Upload a zip of pictures with Pascal VOC labels; says what was read and what was skipped."""
     progress = Progress(
         TextColumn("{task.description}"),
@@ -41,6 +48,13 @@ def add(context: Context, archive: Path, name: str | None, eval_percent: int, se
         disable=not context.err.is_terminal,
     )
 
+    settings = {
+        "name": archive.stem if name is None else name,
+        "eval_percent": str(eval_percent),
+        "seed": str(seed),
+        "unlabelled": unlabelled,
+    }
+
     async def upload(api: Api) -> DatasetAnswer:
         with progress:
             task = progress.add_task("Uploading", total=archive.stat().st_size)
@@ -50,7 +64,7 @@ def add(context: Context, archive: Path, name: str | None, eval_percent: int, se
                 if progress.tasks[0].finished:
                     progress.update(task, description="The server checks every picture")
 
-            return await api.add_dataset(archive, archive.stem if name is None else name, eval_percent, seed, sent)
+            return await api.add_dataset(archive, settings, sent)
 
     try:
         answer = context.run(upload)

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from PIL import Image, ImageOps
 
 from services.cli import figures, show
 from services.cli.context import Context, json_option, pass_context
 from services.cli.sample import write_sample
 from shared.contract.errors import UserError
+
+if TYPE_CHECKING:
+    from services.cli.detect import Detector
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One object; `box` is (xmin, ymin, xmax, ymax) in 0..1 of the picture."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """One picture, what was found on it, and where it is with the boxes drawn."""
+
+    picture: str
+    annotated: str
+    objects: list[Found]
 
 
 @click.command()
@@ -30,3 +52,89 @@ def sample(context: Context, output: Path, pictures: int, seed: int) -> None:
     words = f"{output}  {figures.count(made.pictures, 'picture')} ({made.negatives} without any object), {boxes}, "
     document = {"path": str(output), **msgspec.to_builtins(made)}
     context.show(document, show.text(words + figures.size(made.bytes)))
+
+
+@click.command()
+@click.argument("model", metavar="MODEL.tflite", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "pictures",
+    metavar="IMAGE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--output",
+    "-o",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="detections",
+    show_default=True,
+    help="Where the pictures with boxes go.",
+)
+@click.option(
+    "--threshold",
+    metavar="SCORE",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Show objects with at least this score.",
+)
+@json_option
+@pass_context
+def detect(context: Context, model: Path, pictures: tuple[Path, ...], output: Path, threshold: float) -> None:
+    """Run a downloaded model on pictures, here, and write them with boxes as PNG."""
+    detector = _load(model)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        looked = [
+            _look(detector, picture, target, threshold)
+            for picture, target in zip(pictures, _targets(output, pictures), strict=True)
+        ]
+    except OSError as error:
+        raise UserError(
+            "cannot_write", f"{error.filename or output}: {error.strerror or error}.", "--output"
+        ) from error
+    lines = [
+        f"{item.annotated}  " + (", ".join(f"{one.label} {one.score:.0%}" for one in item.objects) or "nothing found")
+        for item in looked
+    ]
+    context.show({"pictures": looked}, *(show.text(line) for line in lines))
+
+
+def _load(model: Path) -> Detector:
+    try:
+        from services.cli.detect import BadModel, Detector
+    except ImportError as error:
+        message = f"{error.name} isn't installed: this command needs `pip install 'trainyard[local]'`."
+        raise UserError("not_installed", message) from error
+    try:
+        return Detector(model)
+    except (BadModel, OSError) as error:
+        raise UserError("bad_model", f"{model} can't be run: {error}.", "MODEL.tflite") from error
+
+
+def _look(detector: Detector, picture: Path, target: Path, threshold: float) -> Looked:
+    from services.cli.detect import annotate
+
+    try:
+        with Image.open(picture) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise UserError("bad_picture", f"{picture} can't be read as a picture: {error}", "IMAGE") from error
+    found = detector.detect(image, least_score=threshold)
+    annotate(image, found, detector.labels).save(target)
+    return Looked(str(picture), str(target), [Found(one.label, round(one.score, 4), one.box) for one in found])
+
+
+def _targets(folder: Path, pictures: Sequence[Path]) -> list[Path]:
+    """A name for each picture, told apart by a number where two have the same."""
+    taken: set[str] = set()
+    targets = []
+    for picture in pictures:
+        name, number = picture.stem, 2
+        while name in taken:
+            name, number = f"{picture.stem}-{number}", number + 1
+        taken.add(name)
+        targets.append(folder / f"{name}.png")
+    return targets

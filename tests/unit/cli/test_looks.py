@@ -1,0 +1,128 @@
+"""How it looks: in a terminal of 80 columns nothing wraps that is a table, nothing is wider than the window."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+
+import msgspec
+import pytest
+from rich.console import Console, RenderableType
+
+from services.cli import show, show_job
+from services.cli.answers import ModelEvent, Plan, StartingModels, TeamAnswer
+from services.cli.scene import Scene
+from services.cli.screens import LiveScreen
+from shared.contract.jobs import JobState
+from shared.contract.views import AttemptView, QueuePlace, Reason
+from tests.support.answers import (
+    HISTORY,
+    NOW,
+    PLAN,
+    STARTING_MODELS,
+    TEAM,
+    dataset_view,
+    finished_job,
+    job_view,
+    point_at,
+    progress_at,
+)
+
+LONG = "W" * 30
+LATER = NOW + timedelta(minutes=3)
+
+
+def drawn(renderable: RenderableType, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_have_a_line_per_row(width: int) -> None:
+    jobs = [
+        job_view(
+            f"{n:032x}",
+            description=LONG,
+            state=state,
+            steps_requested=8000,
+            steps_completed=7900,
+            stepping_seconds_before=36_000.0,
+        )
+        for n, state in enumerate(JobState)
+    ]
+    lines = drawn(show.models_table(jobs, NOW, width), width)
+    assert len(lines) == 1 + len(jobs)
+    assert all(state.value.replace("_", " ") in line for state, line in zip(JobState, lines[1:], strict=True))
+    datasets = [dataset_view(f"{n:032x}", name="A very long name of a dataset indeed " * 3) for n in range(3)]
+    lines = drawn(show.datasets_table(datasets, width), width)
+    assert len(lines) == 4
+    assert all(line.count("120") == 1 for line in lines[1:])
+    assert "ball" in lines[1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_live_view_keeps_its_lines(width: int) -> None:
+    running = job_view(
+        description=LONG,
+        state=JobState.RUNNING,
+        trainer="trainer-1",
+        attempt=1,
+        running_since=NOW,
+        notices=[Reason(code="n", message="Training starts from random weights.")],
+    )
+    scene = Scene(job=running, progress=progress_at(150), points={100: point_at(100)})
+    lines = drawn(show_job.live_view(scene, LATER, None), width)
+    joined = "\n".join(lines)
+    assert "150/300   50%" in joined
+    assert "3:00 of at most 10:00" in joined
+    assert "1.50 steps/s · about 2 min left" in joined
+    if width >= 80:
+        assert len(lines) == 10
+    waiting = Scene(job=job_view(), place=QueuePlace(job_id="1", position=2))
+    assert "2nd in line" in "\n".join(drawn(show_job.live_view(waiting, NOW, "No connection"), width))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_details_and_summary(width: int) -> None:
+    attempts = [
+        AttemptView(number=1, trainer="t" * 60, assigned_at=NOW, ended_at=NOW, outcome="lost"),
+        AttemptView(number=2, trainer="trainer-2", assigned_at=NOW, resumed_from=100),
+    ]
+    job = finished_job(attempts=attempts, notices=[Reason(code="n", message="Trained from random weights.")])
+    scene = Scene(job=job, points={step: point_at(step) for step in (100, 200)})
+    events = msgspec.convert(HISTORY, list[ModelEvent])
+    joined = "\n".join(drawn(show_job.job_details(scene, events, NOW), width))
+    assert all(words in joined for words in ("lost", "under way", "trainer-2", "200", "Given to trainer-1."))
+    joined = "\n".join(drawn(show_job.summary(scene, NOW), width))
+    assert "float32 200 kB · float16 200 kB" in joined
+    drawn(show.plan_view(msgspec.convert(PLAN, Plan), None), width)
+    drawn(show.team_view(msgspec.convert(msgspec.to_builtins(TEAM), TeamAnswer)), width)
+    drawn(show.starting_models_table(msgspec.convert(STARTING_MODELS, StartingModels)), width)
+
+
+def test_what_is_known_before_metrics_are() -> None:
+    job = finished_job()
+    assert show_job.checkpoint_line(Scene(job=job)) == "step 300 · mAP 0.410 · best: step 200 (0.430)"
+    assert show_job.checkpoint_line(Scene(job=job_view())) == "none yet"
+    assert show_job.checkpoint_line(Scene(job=job_view(state=JobState.CANCELED))) == "none"
+    saved = Scene(job=finished_job(checkpoint=None), points={100: point_at(100)})
+    assert show_job.checkpoint_line(saved) == "step 100 · mAP 0.400 · mAP@.50IOU 0.400"
+
+
+def test_the_live_screen_leaves_nothing_behind() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=80, height=24, force_terminal=True, legacy_windows=False)
+    with LiveScreen(console) as screen:
+        screen.tick(NOW)
+        screen.offline("it broke", 1.0)
+        screen.show(None, Scene(job=job_view()), NOW)
+        screen.offline("it broke", 1.0)
+        screen.tick(NOW)
+    written = file.getvalue()
+    assert "No connection (it broke)" in written
+    assert "\x1b[?25l" in written
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
