@@ -1,7 +1,8 @@
-"""What every test may use: the fixtures for the broker and the store, and how Hypothesis runs."""
+"""What every test may use: the fixtures for the broker and the store, how Hypothesis runs, and plain log lines."""
 
 import os
 
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["tests.support.fixtures"]
@@ -10,3 +11,13 @@ pytest_plugins = ["tests.support.fixtures"]
 settings.register_profile("laptop", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "laptop")
+
+# structlog's own default draws each traceback with its local variables: slow, and nobody reads it here.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+)

@@ -7,6 +7,7 @@ All calls block: run them with `asyncio.to_thread`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -63,19 +64,22 @@ class Artifacts:
         sources = sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
         manifest = Manifest(files=[_describe(path) for path in sources], meta=meta or {})
         if self._local:
-            self._publish_by_rename(prefix, sources, manifest)
-        else:
-            for path in sources:
-                self._fs.put_file(str(path), self._path(prefix, path.name))
-            self._fs.pipe_file(self._path(prefix, MANIFEST), msgspec.json.encode(manifest))
+            return self._publish_by_rename(prefix, sources, manifest)
+        for path in sources:
+            self._fs.put_file(str(path), self._path(prefix, path.name))
+        self._fs.pipe_file(self._path(prefix, MANIFEST), msgspec.json.encode(manifest))
         return manifest
 
     def manifest(self, prefix: str) -> Manifest:
         """What `prefix` holds. Raises Corrupt if there is no readable manifest."""
         try:
-            return msgspec.json.decode(self._fs.cat_file(self._path(prefix, MANIFEST)), type=Manifest)
-        except (FileNotFoundError, msgspec.DecodeError) as error:
+            manifest = msgspec.json.decode(self._fs.cat_file(self._path(prefix, MANIFEST)), type=Manifest)
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corrupt(f"{prefix} has no readable manifest: {error}") from error
+        for file in manifest.files:
+            if "/" in file.name or file.name in ("", ".", ".."):
+                raise Corrupt(f"{prefix} has a manifest with the file name {file.name!r}")
+        return manifest
 
     def find(self, prefix: str) -> Manifest | None:
         """The manifest, or None where the folder doesn't exist (yet)."""
@@ -93,12 +97,13 @@ class Artifacts:
             aside = path.with_name(f"{_ASIDE}{uuid.uuid4().hex}")
             try:
                 self._fs.get_file(self._path(prefix, file.name), str(aside))
+                if _sha256(aside) != file.sha256:
+                    raise Corrupt(f"{prefix}/{file.name} doesn't match its checksum")
+                aside.rename(path)
             except FileNotFoundError as error:
                 raise Corrupt(f"{prefix}/{file.name} is in the manifest but not in the store") from error
-            if _sha256(aside) != file.sha256:
-                aside.unlink()
-                raise Corrupt(f"{prefix}/{file.name} doesn't match its checksum")
-            aside.rename(path)
+            finally:
+                aside.unlink(missing_ok=True)
         return target
 
     def folders(self, prefix: str) -> list[str]:
@@ -135,8 +140,8 @@ class Artifacts:
         self._fs.pipe_file(probe, b"")
         self._fs.rm_file(probe)
 
-    def _publish_by_rename(self, prefix: str, sources: list[Path], manifest: Manifest) -> None:
-        target = Path(self._path(prefix))
+    def _publish_by_rename(self, prefix: str, sources: list[Path], manifest: Manifest) -> Manifest:
+        root, target = Path(self._root), Path(self._path(prefix))
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f"{_ASIDE}{uuid.uuid4().hex}")
         aside.mkdir()
@@ -148,17 +153,28 @@ class Artifacts:
             with (aside / MANIFEST).open("wb") as file:
                 file.write(msgspec.json.encode(manifest))
                 _sync(file)
-            if target.exists():
-                # Left by a publisher that died on another kind of store, or by hand: without a manifest it is nothing.
+            _sync_folder(aside)
+            if target.exists() and not (target / MANIFEST).exists():
+                # Left by a deletion that was cut short, or by hand: without a manifest it is nothing.
                 shutil.rmtree(target)
-            aside.rename(target)
-            _sync_folder(target.parent)
+            try:
+                aside.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                return self.manifest(prefix)  # another publisher was quicker: what exists never changes
+            for folder in (target.parent, *target.parent.parents):
+                _sync_folder(folder)
+                if folder == root:
+                    break
+            return manifest
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
     def _path(self, *parts: str) -> str:
+        # An empty prefix or a dot would name the store itself, and deleting that would delete everything.
         for part in parts:
-            if part.startswith("/") or ".." in part.split("/"):
+            if not part.isprintable() or any(name in ("", ".", "..") for name in part.split("/")):
                 raise ValueError(f"not a path inside the store: {part!r}")
         return "/".join([self._root.rstrip("/"), *parts])
 

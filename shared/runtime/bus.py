@@ -1,24 +1,14 @@
 """The message bus: the only import of aio_pika.
 
-Owns how messages are published (persistent, confirmed, with a timeout; commands mandatory) and what becomes of each delivery.
-The acknowledgement table:
-
-    handler returns                      -> ack
-    no handler for this type             -> ack, counted as ignored
-    Stale                                -> ack, counted
-    Reject, or a body that can't be read -> dead-letter queue with the reason, ack
-    an outage of what stands behind us   -> back to the queue after a pause, as often as it takes
-    Retry, any other exception           -> back to the queue after a pause; after ATTEMPT_LIMIT attempts dead-letter queue
-    cancelled (shutdown, channel lost)   -> left unacknowledged: the broker gives it to the next consumer
-
-Messages about one job are handled one after another in the order of their arrival; different jobs side by side, up to
-the queue's prefetch. It is never a place for long work: a handler is cancelled when its channel dies.
+Owns connections, the declared topology, and how messages are published: persistent, confirmed, with a timeout; commands
+mandatory. What becomes of a delivered message is in deliveries.py. A queue is never a place for long work: a handler is
+cancelled when its channel dies.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import aio_pika
@@ -27,21 +17,18 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, PublishErro
 from tenacity import retry, retry_if_exception_type, wait_exponential_jitter
 
 from shared.contract import topology
-from shared.contract.errors import Reject, Retry, Stale
-from shared.contract.events import TRANSIENT, Message, routing_key
-from shared.contract.topology import ATTEMPT_LIMIT, DELIVERY_LIMIT, Queue
-from shared.contract.wire import Envelope, decode, encode
+from shared.contract.errors import Retry
+from shared.contract.events import TRANSIENT, routing_key
+from shared.contract.topology import DELIVERY_LIMIT, Queue
+from shared.contract.wire import Envelope, encode
 from shared.runtime import log
-from shared.runtime.locks import KeyedLocks
+from shared.runtime.deliveries import Deliveries, Handler, Handlers
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 
-Handler = Callable[[Envelope], Awaitable[None]]
-Handlers = Mapping[type[Message], Handler]
+__all__ = ["Bus", "Handler", "Handlers", "RabbitBus", "Unroutable"]
 
-_ATTEMPTS = "x-attempts"
 _PUBLISH_TIMEOUT = 10.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _BROKER_ERRORS = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError, OSError)
 
 
@@ -74,15 +61,18 @@ class RabbitBus:
         self._url = url
         self._service = service
         self._metrics = metrics
-        self._tracing = tracing
-        self._outages: tuple[type[Exception], ...] = (*outages, *_BROKER_ERRORS)
+        # Not every OSError is an outage: a handler that misses a file would come back for ever.
+        self._deliveries = Deliveries(
+            metrics=metrics,
+            tracing=tracing,
+            outages=(*outages, AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError),
+        )
         self._log = log.get("bus")
         self._connection: AbstractRobustConnection | None = None
         self._publishing: AbstractRobustChannel | None = None
         self._facts: aio_pika.abc.AbstractExchange | None = None
         self._commands: aio_pika.abc.AbstractExchange | None = None
         self._consuming: list[tuple[AbstractRobustChannel, AbstractRobustQueue, str]] = []
-        self._order = KeyedLocks()
         self._handling: set[asyncio.Task[Any]] = set()
 
     async def connect(self) -> None:
@@ -90,23 +80,23 @@ class RabbitBus:
 
         @retry(
             retry=retry_if_exception_type(_BROKER_ERRORS),
-            wait=wait_exponential_jitter(initial=0.3, max=5),
+            wait=wait_exponential_jitter(multiplier=0.3, max=5),
             before_sleep=lambda state: self._log.info(
                 "bus.waiting", attempt=state.attempt_number, error=repr(state.outcome and state.outcome.exception())
             ),
         )
-        async def attempt() -> AbstractRobustConnection:
-            return await aio_pika.connect_robust(
+        async def attempt() -> None:
+            self._connection = await aio_pika.connect_robust(
                 self._url, reconnect_interval=0.5, timeout=10, client_properties={"connection_name": self._service}
             )
+            try:
+                async with asyncio.timeout(30):
+                    await self._prepare()
+            except BaseException:
+                await self._connection.close()
+                raise
 
-        self._connection = await attempt()
-        self._publishing = await self._open_channel(on_return_raises=True)
-        self._facts = await self._publishing.declare_exchange(topology.EVENTS_EXCHANGE, "topic", durable=True)
-        self._commands = await self._publishing.declare_exchange(topology.COMMANDS_EXCHANGE, "direct", durable=True)
-        await self._publishing.declare_exchange(topology.DEAD_EXCHANGE, "direct", durable=True)
-        for queue in topology.QUEUES:
-            await self._declare(self._publishing, queue)
+        await attempt()
 
     @property
     def connected(self) -> bool:
@@ -125,6 +115,8 @@ class RabbitBus:
 
     async def consume(self, queue: Queue, handlers: Handlers) -> None:
         """See Bus."""
+        publishing = self._publishing
+        assert publishing is not None, "connect() first"
         channel = await self._open_channel(on_return_raises=False)
         await channel.set_qos(prefetch_count=queue.prefetch)
         declared = await self._declare(channel, queue)
@@ -134,7 +126,10 @@ class RabbitBus:
             assert task is not None
             self._handling.add(task)
             try:
-                await self._deliver(message, queue, handlers)
+                await self._deliveries.handle(_RabbitDelivery(message, publishing), queue, handlers)
+            except _BROKER_ERRORS as error:
+                # The channel died before the message was settled: the broker gives it to the next consumer.
+                self._log.info("message.unsettled", queue=queue.name, error=repr(error))
             finally:
                 self._handling.discard(task)
 
@@ -145,7 +140,8 @@ class RabbitBus:
         """Take no new messages and give the handlers under way `deadline` seconds; the rest stays unacknowledged."""
         for _, queue, tag in self._consuming:
             try:
-                await queue.cancel(tag, timeout=2)
+                async with asyncio.timeout(2):
+                    await queue.cancel(tag)
             except _BROKER_ERRORS as error:
                 self._log.info("bus.cancel_failed", queue=queue.name, error=repr(error))
         self._consuming.clear()
@@ -156,6 +152,13 @@ class RabbitBus:
         """Close the connection; unacknowledged messages go back to their queues."""
         if self._connection is not None:
             await self._connection.close()
+
+    async def _prepare(self) -> None:
+        self._publishing = await self._open_channel(on_return_raises=True)
+        self._facts = await self._publishing.declare_exchange(topology.EVENTS_EXCHANGE, "topic", durable=True)
+        self._commands = await self._publishing.declare_exchange(topology.COMMANDS_EXCHANGE, "direct", durable=True)
+        for queue in topology.QUEUES:
+            await self._declare(self._publishing, queue)
 
     async def _open_channel(self, *, on_return_raises: bool) -> AbstractRobustChannel:
         assert self._connection is not None, "connect() first"
@@ -168,12 +171,8 @@ class RabbitBus:
         arguments: dict[str, Any] = {
             "x-queue-type": "quorum",
             "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": queue.dead_name,
-            **_expiry(queue),
+            **_limits(queue),
         }
-        if queue.single_active_consumer:
-            arguments["x-single-active-consumer"] = True
         declared = await channel.declare_queue(queue.name, durable=True, arguments=arguments)
         for pattern in queue.bindings:
             await declared.bind(topology.EVENTS_EXCHANGE, pattern)
@@ -196,7 +195,9 @@ class RabbitBus:
             headers=_headers(envelope),
         )
         try:
-            await exchange.publish(message, key, mandatory=mandatory, timeout=_PUBLISH_TIMEOUT)
+            # Not the client's own timeout: that one doesn't count while it waits for the connection to come back.
+            async with asyncio.timeout(_PUBLISH_TIMEOUT):
+                await exchange.publish(message, key, mandatory=mandatory)
         except PublishError as error:
             self._metrics.published.labels(envelope.type, "unroutable").inc()
             raise Unroutable(f"{envelope.type} to {key}") from error
@@ -205,70 +206,32 @@ class RabbitBus:
             raise Retry(f"the broker did not take {envelope.type}: {error!r}") from error
         self._metrics.published.labels(envelope.type, "confirmed").inc()
 
-    async def _deliver(self, message: AbstractIncomingMessage, queue: Queue, handlers: Handlers) -> None:
-        kind = message.type or "unknown"
-        count = self._metrics.messages
-        try:
-            envelope = decode(message.body)
-        except Reject as error:
-            await self._bury(message, queue, error.reason)
-            count.labels(queue.name, "undecodable", "dead").inc()
-            return
-        handler = handlers.get(type(envelope.body))
-        if handler is None:
-            await message.ack()
-            count.labels(queue.name, kind, "ignored").inc()
-            return
-        carrier = {"traceparent": envelope.traceparent} if envelope.traceparent else {}
-        ids = {"message": envelope.id, "job": envelope.job_id, "attempt": envelope.attempt, "team": envelope.team}
-        async with self._order.hold(envelope.job_id or envelope.source):
-            with log.bound(**ids), self._tracing.span(kind, carrier), self._metrics.handling.labels(kind).time():
-                outcome = await self._handle(message, queue, handler, envelope)
-        count.labels(queue.name, kind, outcome).inc()
 
-    async def _handle(
-        self, message: AbstractIncomingMessage, queue: Queue, handler: Handler, envelope: Envelope
-    ) -> str:
-        """Run the handler and settle the message by the table; returns the outcome's name for the counter."""
-        try:
-            await handler(envelope)
-        except Stale as error:
-            self._log.debug("message.stale", type=envelope.type, why=str(error))
-            await message.ack()
-            return "stale"
-        except Reject as error:
-            self._log.error("message.rejected", type=envelope.type, reason=error.reason)
-            await self._bury(message, queue, error.reason)
-            return "dead"
-        except self._outages as error:
-            self._log.warning("message.delayed", type=envelope.type, error=repr(error))
-            await self._again(message, queue, attempts=_attempts_of(message))
-            return "retried"
-        except Exception as error:  # noqa: BLE001 - the last row but one of the table
-            attempts = _attempts_of(message) + 1
-            unexpected = not isinstance(error, Retry)
-            self._log.warning(
-                "message.failed", type=envelope.type, attempts=attempts, error=repr(error), exc_info=unexpected
-            )
-            if attempts >= ATTEMPT_LIMIT:
-                await self._bury(message, queue, f"gave up after {attempts} attempts: {error!r}")
-                return "dead"
-            await self._again(message, queue, attempts=attempts)
-            return "retried"
-        await message.ack()
-        return "acked"
+class _RabbitDelivery:
+    """A message of RabbitMQ's in hand; `publishing` is the channel, with confirms, on which it is moved."""
 
-    async def _again(self, message: AbstractIncomingMessage, queue: Queue, *, attempts: int) -> None:
-        """Back to the end of the same queue after a pause, the count in a header: a nack would lose the count."""
-        await asyncio.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempts))
-        await self._move(message, queue.name, {_ATTEMPTS: attempts})
+    def __init__(self, message: AbstractIncomingMessage, publishing: AbstractRobustChannel) -> None:
+        self._message = message
+        self._publishing = publishing
+        self._log = log.get("bus")
 
-    async def _bury(self, message: AbstractIncomingMessage, queue: Queue, reason: str) -> None:
-        await self._move(message, queue.dead_name, {"x-reason": reason[:1000], "x-queue": queue.name})
+    @property
+    def body(self) -> bytes:
+        return self._message.body
 
-    async def _move(self, message: AbstractIncomingMessage, to: str, headers: dict[str, Any]) -> None:
-        """Publish a copy, confirmed, then acknowledge; where that fails the broker keeps the original."""
-        assert self._publishing is not None
+    @property
+    def kind(self) -> str | None:
+        return self._message.type
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self._message.headers
+
+    async def ack(self) -> None:
+        await self._message.ack()
+
+    async def move(self, to: str, headers: Mapping[str, Any]) -> None:
+        message = self._message
         copy = aio_pika.Message(
             message.body,
             content_type=message.content_type,
@@ -281,17 +244,26 @@ class RabbitBus:
             headers={**message.headers, **headers},
         )
         try:
-            await self._publishing.default_exchange.publish(copy, to, mandatory=True, timeout=_PUBLISH_TIMEOUT)
+            async with asyncio.timeout(_PUBLISH_TIMEOUT):
+                await self._publishing.default_exchange.publish(copy, to, mandatory=True)
         except _BROKER_ERRORS as error:
             self._log.warning("message.move_failed", to=to, error=repr(error))
-            if not message.channel.is_closed:
-                await message.nack(requeue=True)
+            await message.nack(requeue=True)
             return
         await message.ack()
 
 
-def _expiry(queue: Queue) -> dict[str, Any]:
-    return {} if queue.expires_seconds is None else {"x-expires": queue.expires_seconds * 1000}
+def _limits(queue: Queue) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    if queue.max_length is None:
+        limits |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue.dead_name}
+    else:
+        limits |= {"x-max-length": queue.max_length, "x-overflow": "drop-head"}
+    if queue.expires_seconds is not None:
+        limits["x-expires"] = queue.expires_seconds * 1000
+    if queue.single_active_consumer:
+        limits["x-single-active-consumer"] = True
+    return limits
 
 
 def _headers(envelope: Envelope) -> dict[str, Any]:
@@ -303,8 +275,3 @@ def _headers(envelope: Envelope) -> dict[str, Any]:
         "traceparent": envelope.traceparent,
     }
     return {name: value for name, value in headers.items() if value is not None}
-
-
-def _attempts_of(message: AbstractIncomingMessage) -> int:
-    value = message.headers.get(_ATTEMPTS, 0)
-    return value if isinstance(value, int) else 0

@@ -33,7 +33,7 @@ class Metrics:
         )
         self.requests = Histogram(
             "trainyard_http_seconds",
-            "Seconds to answer an HTTP request, by route.",
+            "Seconds to answer an HTTP request, by method, route and status.",
             ("method", "route", "status"),
             registry=self.registry,
         )

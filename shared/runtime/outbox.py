@@ -45,16 +45,22 @@ class Relay:
         self._log = log.get("outbox")
 
     async def relay_once(self) -> int:
-        """Publish all that waits; returns how many messages. Raises Retry when the broker doesn't take them."""
+        """Publish all that waits; returns how many messages. Raises Retry when the broker doesn't take them, and
+        Reject for an entry that can't be read; either way all other documents have been relayed."""
         published = 0
         while True:
             cursor = self._collection.find({"outbox.id": {"$exists": True}}, {FIELD: 1}).limit(_BATCH)
             documents = await cursor.to_list(_BATCH)
             self._metrics.outbox.set(len(documents))
             limit = asyncio.Semaphore(_SIDE_BY_SIDE)
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._relay(document, limit)) for document in documents]
-            published += sum(task.result() for task in tasks)
+            # One document that can't be told must not keep the others waiting: each is relayed to its own end.
+            outcomes = await asyncio.gather(
+                *(self._relay(document, limit) for document in documents), return_exceptions=True
+            )
+            published += sum(outcome for outcome in outcomes if isinstance(outcome, int))
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            if failures:
+                raise failures[0]
             if len(documents) < _BATCH:
                 return published
 

@@ -10,7 +10,10 @@ import sys
 from typing import Literal, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+# Addresses may carry a password.
+_SECRET = ("SECRET", "TOKEN", "PASSWORD", "URL")
 
 
 class CommonSettings(BaseSettings):
@@ -42,12 +45,16 @@ def load(kind: type[S]) -> S:
         return kind()
     except ValidationError as error:
         _refuse(error)
+    except SettingsError as error:  # a list or table that isn't JSON: named, but never with its value
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def _refuse(error: ValidationError) -> NoReturn:
     for problem in error.errors():
         name = "_".join(str(part) for part in problem["loc"]).upper() or "(settings)"
-        # A secret must not end up in a log.
-        value = "" if "SECRET" in name or problem["type"] == "missing" else f" (it is {problem['input']!r})"
+        # A secret must not end up in a log, and what fails as a whole holds all of them.
+        hidden = not problem["loc"] or problem["type"] == "missing" or any(word in name for word in _SECRET)
+        value = "" if hidden else f" (it is {problem['input']!r})"
         print(f"{name}: {problem['msg']}{value}", file=sys.stderr)
     sys.exit(2)

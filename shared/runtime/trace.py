@@ -24,8 +24,8 @@ class Tracing:
 
     @contextmanager
     def span(self, name: str, carrier: Mapping[str, str] | None = None) -> Iterator[None]:
-        """A span for the work inside, child of the one that `carrier` (headers) names, if any."""
-        parent = propagate.extract(dict(carrier or {}))
+        """A span for the work inside, child of the one that `carrier` (headers) names, else of the one under way, if any."""
+        parent = propagate.extract(dict(carrier or {}), context=context.get_current())
         with self._tracer.start_as_current_span(name, context=parent):
             yield
 

@@ -6,6 +6,7 @@ operational routes. Knows no service; handlers get a Principal and raise UserErr
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
+from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
 from shared.contract.errors import UserError
@@ -72,11 +74,21 @@ async def body(request: web.Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await request.read() or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        field = path.strip("`.") or None
+        message, field = _explain(str(error))
         raise UserError("bad_request", message, field) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError("bad_json", f"The body is not JSON: {error}") from error
+
+
+def _explain(problem: str) -> tuple[str, str | None]:
+    """What msgspec says about a body, as a sentence that names the field, and the field: `datasets[0].id`."""
+    message, _, path = problem.partition(" - at ")
+    where = re.search(r"`\$([^`]*)`$", path)
+    field = where[1].lstrip(".") if where else ""
+    named = re.match(r"Object (?:missing required|contains unknown) field `([^`]*)`", message)
+    if named:
+        field = f"{field}.{named[1]}".lstrip(".")
+    return (f"{field}: {message}", field) if field else (message, None)
 
 
 def principal(request: web.Request) -> Principal:
@@ -101,15 +113,16 @@ def whole_number(request: web.Request, name: str, default: int, lowest: int, hig
 def creation_id(request: web.Request, team: str) -> str:
     """The id of what a POST creates: the same for the same team and Idempotency-Key, else a new one.
 
-    Creating by id makes a repeated request find what the first one made. Raises UserError for a key over 200 characters.
+    Creating by id makes a repeated request find what the first one made. Raises UserError for a key that isn't
+    1 to 200 ASCII characters.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return uuid.uuid4().hex
-    if not 1 <= len(key) <= _LONGEST_KEY:
+    if not (1 <= len(key) <= _LONGEST_KEY and key.isascii()):
         raise UserError(
             "bad_parameter",
-            f"Idempotency-Key must have 1 to {_LONGEST_KEY} characters; it has {len(key)}.",
+            f"Idempotency-Key must have 1 to {_LONGEST_KEY} ASCII characters; it has {len(key)}: {key[:20]!a}.",
             "Idempotency-Key",
         )
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{team}\n{request.path}\n{key}").hex
@@ -120,9 +133,9 @@ def _identity(secret: str, origins: frozenset[str]) -> Middleware:
     async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in _OPEN_ROUTES:
             return await handler(request)
-        header = request.headers.get("Authorization", "")
-        if header.startswith("Bearer "):
-            request[PRINCIPAL] = auth.verify(secret, header.removeprefix("Bearer ").strip())
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            request[PRINCIPAL] = auth.verify(secret, token.strip())
         elif (cookie := request.cookies.get(COOKIE)) is not None:
             # A browser sends the cookie whoever asked it to: a foreign page must not act or listen with it.
             if request.method not in _SAFE_METHODS or "Upgrade" in request.headers:
@@ -156,11 +169,11 @@ def _refusals() -> Middleware:
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            return _refusal(
-                UserError(
-                    error.reason.lower().replace(" ", "_"), f"{error.reason}: {request.path}", status=error.status
-                )
-            )
+            code = error.reason.lower().replace(" ", "_")
+            refusal = _refusal(UserError(code, f"{error.reason}: {request.path}", status=error.status))
+            if "Allow" in error.headers:
+                refusal.headers["Allow"] = error.headers["Allow"]
+            return refusal
         except Exception as error:  # the last resort: logged with its trace, told without its innards
             logger.exception("request.failed", error=repr(error))
             return _refusal(
@@ -187,13 +200,23 @@ def _observe(metrics: Metrics, tracing: Tracing) -> Middleware:
         route = resource.canonical if resource is not None else "unmatched"
         if route in _OPEN_ROUTES:
             return await handler(request)
+        # Anybody may send any word as a method: each must not become a time series of its own.
+        method = request.method if request.method in METH_ALL else "other"
+        status = "aborted"
         with (
             log.bound(request=uuid.uuid4().hex[:12]),
-            tracing.span(f"{request.method} {route}", request.headers),
-            metrics.requests.labels(request.method, route, "any").time(),
+            tracing.span(f"{method} {route}", request.headers),
+            metrics.requests.time() as timer,
         ):
-            response = await handler(request)
-            logger.info("request.answered", method=request.method, path=request.path, status=response.status)
-            return response
+            try:
+                response = await handler(request)
+                status = str(response.status)
+                logger.info("request.answered", method=request.method, path=request.path, status=response.status)
+                return response
+            except web.HTTPException as redirect:
+                status = str(redirect.status)
+                raise
+            finally:
+                timer.labels(method, route, status)
 
     return observe
