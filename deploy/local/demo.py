@@ -166,9 +166,10 @@ def save_pictures(artifacts: Artifacts, prefix: str, folder: Path) -> list[Path]
 
 def _records(shards: Path) -> Iterator[Any]:
     for shard in sorted(shards.glob("eval-*.tfrecord")):
-        for raw in tfrecord_iterator(str(shard)):
+        # Copied, as the reader hands out one buffer again and again; to its end, where alone it closes the file.
+        for raw in list(map(bytes, tfrecord_iterator(str(shard)))):
             record = example_pb2.Example()
-            record.ParseFromString(bytes(raw))
+            record.ParseFromString(raw)
             yield record
 
 

@@ -48,7 +48,7 @@ class World:
 
     async def started_times(self, name: str, times: int) -> list[int]:
         async with asyncio.timeout(10):
-            while len(self.pids(name)) < times:  # noqa: ASYNC110 - another process writes the file
+            while len(self.pids(name)) < times:
                 await asyncio.sleep(0.02)
         return self.pids(name)
 
