@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 from prometheus_client import Counter
@@ -19,8 +21,8 @@ from services.status import views
 from services.status.channel import Channel
 from services.status.domain import HistoryEntry, progress_of
 from services.status.hub import Hub
-from services.status.store import LogEntry, StatusStore
-from services.status.views import Folded, Record, Verdict
+from services.status.store import LogEntry
+from services.status.views import Record, Verdict
 from shared.contract.errors import Reject, Stale
 from shared.contract.events import (
     DatasetCreated,
@@ -41,6 +43,19 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.mongo import OUTAGES
 
 _encode = msgspec.json.encode
+_LOG_DECIDES = frozenset({Verdict.REPEATED, Verdict.TIED})
+
+
+class Keeper(Protocol):
+    """What folding needs of the store; see StatusStore."""
+
+    async def metrics_by_key(self, keys: Sequence[str]) -> dict[str, Record]: ...
+    async def logged(self, events: Sequence[str]) -> set[str]: ...
+    async def add_history(self, team: str, entries: Sequence[tuple[str, HistoryEntry]]) -> None: ...
+    async def write(self, changes: Mapping[str, tuple[str | None, Record]]) -> None: ...
+    async def forget_models(self, team: str, model_ids: Sequence[str]) -> None: ...
+    async def append(self, team: str, entries: Sequence[LogEntry]) -> None: ...
+    async def trim(self, team: str, upto: int) -> int: ...
 
 
 class _Waiting(msgspec.Struct, eq=False):
@@ -64,7 +79,7 @@ class _Round(msgspec.Struct):
 class Folder:
     """Folds facts into views and log."""
 
-    def __init__(self, store: StatusStore, hub: Hub, clock: Clock, metrics: Metrics, *, log_keep: int) -> None:
+    def __init__(self, store: Keeper, hub: Hub, clock: Clock, metrics: Metrics, *, log_keep: int) -> None:
         self._store = store
         self._hub = hub
         self._clock = clock
@@ -173,38 +188,49 @@ class Folder:
         metrics = await self._store.metrics_by_key(
             [name for waiting in batch if (name := views.metric_key(waiting.envelope)) is not None]
         )
+        before = ChainMap(metrics, channel.records)
+        foldable, unsure = _sort_out(before, batch)
+        told = await self._store.logged(unsure)
         changed: dict[str, Record] = {}
         known = ChainMap(changed, metrics, channel.records)
-        folded: list[tuple[_Waiting, Folded]] = []
-        for waiting in batch:
-            try:
-                outcome = views.fold(known, waiting.envelope)
-            except Reject as error:
-                _settle(waiting, error)
-                continue
-            folded.append((waiting, outcome))
-            if outcome.verdict is Verdict.APPLIED:
-                changed[outcome.record.key] = outcome.record
-        repeated = [waiting.envelope.id for waiting, outcome in folded if outcome.verdict is Verdict.REPEATED]
-        logged = await self._store.logged(repeated)
-        known.maps.pop(0)  # back to what was there before
         round_ = _Round(views={}, history=[], gone=[], told=[], stale=[])
-        for name, record in changed.items():
-            before = known.get(name)
-            round_.views[name] = (None if before is None else before.event, record)
-        for waiting, outcome in folded:
-            event = waiting.envelope.id
-            record = outcome.record
+        for waiting in foldable:
+            outcome = views.fold(known, waiting.envelope)
+            verdict, record = outcome.verdict, outcome.record
             if outcome.history is not None:
                 round_.history.append((record.id, outcome.history))
-            if outcome.verdict is Verdict.OLD or event in logged:
-                round_.stale.append((waiting, Stale(f"{outcome.verdict.value}: {record.kind} {record.id}")))
+            if verdict is Verdict.OLD or waiting.envelope.id in told:
+                round_.stale.append((waiting, Stale(f"{verdict.value}: {record.kind} {record.id}")))
                 continue
-            logged.add(event)
-            round_.told.append((waiting, outcome.event))
+            if verdict is not Verdict.REPEATED:
+                changed[record.key] = record
             if record.kind == "model" and record.gone:
                 round_.gone.append(record.id)
+            told.add(waiting.envelope.id)
+            round_.told.append((waiting, outcome.event))
+        for name, record in changed.items():
+            replaced = before.get(name)
+            round_.views[name] = (None if replaced is None else replaced.event, record)
         return round_
+
+
+def _sort_out(known: Mapping[str, Record], batch: list[_Waiting]) -> tuple[list[_Waiting], list[str]]:
+    """The facts that can be folded, and the ids of those of which only the log can tell whether clients were told.
+
+    What can never be folded is settled with the reason.
+    """
+    foldable: list[_Waiting] = []
+    unsure: list[str] = []
+    for waiting in batch:
+        try:
+            verdict = views.fold(known, waiting.envelope).verdict
+        except Reject as error:
+            _settle(waiting, error)
+            continue
+        foldable.append(waiting)
+        if verdict in _LOG_DECIDES:
+            unsure.append(waiting.envelope.id)
+    return foldable, unsure
 
 
 def _settle(waiting: _Waiting, error: Exception | None = None) -> None:

@@ -10,7 +10,7 @@ the database holds, somebody else writes too, and `Conflict` is raised. The log 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -126,7 +126,7 @@ class StatusStore:
             await self._metrics.bulk_write([DeleteMany(query)])
             await self._history.bulk_write([DeleteMany(query)])
 
-    async def add_history(self, team: str, entries: Iterable[tuple[str, HistoryEntry]]) -> None:
+    async def add_history(self, team: str, entries: Sequence[tuple[str, HistoryEntry]]) -> None:
         """Add lines to the models' stories; one that is there already stays as it is."""
         writes = [
             UpdateOne(

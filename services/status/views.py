@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -43,6 +43,7 @@ from shared.contract.stream import (
 from shared.contract.wire import Envelope
 
 Kind = Literal["model", "dataset", "queue", "minutes", "metric"]
+T = TypeVar("T", int, datetime)
 _encode = msgspec.json.encode
 
 
@@ -75,16 +76,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Enum):
-    """What a fact is to the views. REPEATED: it made the view as it is; whether clients were told, only the log knows."""
+    """What a fact is to the views.
+
+    Only the log can tell more of two: a REPEATED fact made the view as it is, but clients may not have been told; a TIED one
+    is as new as the fact that did, and comes after it unless it is in the log already.
+    """
 
     APPLIED = "applied"
     REPEATED = "repeated"
+    TIED = "tied"
     OLD = "old"
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a fold. `record` is the view to keep (APPLIED), `event` what clients are to be told (its `seq` still 0)
-    unless OLD; `history` is a line of the model's story, kept even of an old fact."""
+    """The outcome of a fold. `record` is the view to keep (APPLIED, TIED), `event` what clients are to be told (its `seq`
+    still 0) unless OLD; `history` is a line of the model's story, kept even of an old fact."""
 
     verdict: Verdict
     record: Record
@@ -117,7 +123,7 @@ def fold(known: Mapping[str, Record], envelope: Envelope) -> Folded:
     new, event = _proposal(envelope)
     old = known.get(new.key)
     verdict = _verdict(old, new)
-    if new.kind == "metric" and verdict is Verdict.APPLIED and _superseded(known, envelope):
+    if new.kind == "metric" and verdict is not Verdict.REPEATED and _superseded(known, envelope):
         verdict = Verdict.OLD
     history = None
     if isinstance(envelope.body, JobChanged) and not (old is not None and old.gone):
@@ -134,18 +140,23 @@ def _verdict(old: Record | None, new: Record) -> Verdict:
         return Verdict.OLD
     match new.kind:
         case "model" | "dataset" if new.gone:
-            applies = True
+            return Verdict.APPLIED
         case "model":
-            applies = new.order > old.order
+            return Verdict.APPLIED if new.order > old.order else Verdict.OLD
         case "dataset":
-            applies = False  # a dataset never changes
+            return Verdict.OLD  # a dataset never changes
         case "queue":
-            applies = new.at >= old.at
+            return _compared(new.at, old.at)
         case "minutes":
-            applies = new.order >= old.order
+            return _compared(new.order, old.order)
         case "metric":
-            applies = new.order > old.order or (new.order == old.order and new.data != old.data)
-    return Verdict.APPLIED if applies else Verdict.OLD
+            return Verdict.OLD if new.data == old.data else _compared(new.order, old.order)
+
+
+def _compared(new: T, old: T) -> Verdict:
+    if new == old:
+        return Verdict.TIED
+    return Verdict.APPLIED if new > old else Verdict.OLD
 
 
 def _superseded(known: Mapping[str, Record], envelope: Envelope) -> bool:
