@@ -17,13 +17,13 @@ from official.vision.ops.preprocess_ops import MEAN_NORM, STDDEV_NORM
 
 from services.trainer.engine import metadata
 from services.trainer.engine.control import RunError
-from services.trainer.engine.models.registry import Network, assemble
+from services.trainer.engine.models.registry import LEAST_SCORE, Network, assemble
 
 MAX_DETECTIONS = 50
-SCORE_THRESHOLD = 0.05
-"""What the file reports at most and at least: enough to choose a threshold on, few enough to stay quick."""
+"""What the file reports at most; a program on a robot chooses by score among them."""
 
 FORMATS = ("float32", "float16")
+OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 
 
 def normalise(pictures: Any) -> Any:
@@ -52,12 +52,16 @@ class _ForegroundHead(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 class _Detector(tf.Module):  # type: ignore[misc]
-    """One picture in, the detection operator's four outputs out."""
+    """One picture in, the detection operator's four outputs out.
+
+    Holds the variables but not the Keras model: a SavedModel of Keras layers traces each of them again, which takes
+    five times as long, in saving and in converting.
+    """
 
     def __init__(self, model: Any, network: Network, num_classes: int) -> None:
         super().__init__()
         side = network.image_size
-        self._model = assemble(
+        detector = assemble(
             network,
             model.backbone,
             model.decoder,
@@ -68,20 +72,19 @@ class _Detector(tf.Module):  # type: ignore[misc]
                 "max_classes_per_detection": 1,
                 "detections_per_class": MAX_DETECTIONS,
                 "use_regular_nms": True,
-                "nms_score_threshold": SCORE_THRESHOLD,
+                "nms_score_threshold": LEAST_SCORE,
                 "nms_iou_threshold": network.nms_iou,
                 "normalize_anchor_coordinates": True,
                 "input_image_size": (side, side),
             },
         )
-        self.detect = tf.function(
-            self._detect, input_signature=[tf.TensorSpec([1, side, side, 3], tf.float32, "image")]
-        )
+        self.weights = list(model.variables)
 
-    def _detect(self, image: Any) -> Any:
-        found = self._model(normalise(image), training=False)
-        names = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
-        return {name: found[name] for name in names}
+        def detect(image: Any) -> dict[str, Any]:
+            found = detector(normalise(image), training=False)
+            return {name: found[name] for name in OUTPUTS}
+
+        self.detect = tf.function(detect, input_signature=[tf.TensorSpec([1, side, side, 3], tf.float32, "image")])
 
 
 def export(

@@ -128,9 +128,9 @@ class _Run:
             self._evaluate(trainer)
 
     def _finish(self, trainer: Any) -> None:
-        """Export what there is, unless nothing was ever made, and end."""
+        """Export, unless nothing was ever made or no format is wanted, and end."""
         self._raise_if_drained()
-        if self.stepping.step:
+        if self.stepping.step and self.spec.export_formats:
             self._export(trainer)
         self._end()
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 from services.trainer.engine.control import RunError
-from services.trainer.engine.export import SCORE_THRESHOLD, normalise
+from services.trainer.engine.export import normalise
 from services.trainer.engine.metadata import INPUT_MEAN, INPUT_STD
-from services.trainer.engine.models.registry import Network, assemble
+from services.trainer.engine.models.registry import LEAST_SCORE, Network, assemble
 
 Array = npt.NDArray[np.float32]
 
@@ -52,7 +52,7 @@ def verify(model: Any, network: Network, path: Path, wanted: str, pictures: Sequ
         scores = decoded["decoded_box_scores"].numpy()[0]
         found_boxes, found_labels, found_scores = run_file(interpreter, image)
         best = float(found_scores.max(initial=0.0))
-        if scores.max() > SCORE_THRESHOLD:
+        if scores.max() > LEAST_SCORE:
             largest_difference = max(largest_difference, abs(float(scores.max()) - best))
         for box, label, score in zip(found_boxes, found_labels, found_scores, strict=True):
             overlaps = iou(box, boxes)

@@ -20,6 +20,10 @@ BOX_CODER_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """y, x, h, w: Faster RCNN's, which the published SSD uses as well."""
 
 
+LEAST_SCORE = 0.01
+"""Boxes below this score aren't reported, in evaluation as in the exported file, so that its mAP is the one shown."""
+
+
 @dataclass(frozen=True)
 class Network:
     """How to build one starting model, and the loss figures of its published pipeline."""
@@ -87,7 +91,7 @@ def build_model(network: Network, num_classes: int) -> Any:
         network.build_head(num_classes),
         nms_version="v2",
         max_num_detections=100,
-        pre_nms_score_threshold=0.01,
+        pre_nms_score_threshold=LEAST_SCORE,
     )
     model(tf.zeros([1, network.image_size, network.image_size, 3]), training=True)
     return model
