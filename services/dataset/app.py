@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from services.dataset.handlers import Datasets, Imports
+from services.dataset.handlers import Datasets
 from services.dataset.http import Routes
+from services.dataset.imports import Imports
 from services.dataset.loops import Cleaner
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore
@@ -22,7 +23,7 @@ from shared.runtime.service import Runtime
 from shared.runtime.trace import current_traceparent, trace_id
 
 NAME = "dataset"
-_CLEAN_SECONDS = 15.0
+_LONGEST_PAUSE = 15.0  # seconds between two rounds of cleaning
 
 
 async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> None:
@@ -52,27 +53,28 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
     await store.prepare()
     bus = await runtime.bus()
 
-    def changed() -> None:
-        relaying.wake()
-        cleaning.wake()
-
     relay = Relay(store.collection, bus, runtime.metrics)
-    relaying = runtime.duty("outbox", relay.relay_once, seconds=1)
+
+    async def publish() -> None:
+        if await relay.relay_once():
+            cleaning.wake()  # the files of a deleted dataset go once its end has been told
+
+    relaying = runtime.duty("outbox", publish, seconds=1)
     cleaner = Cleaner(store, artifacts, clock, timedelta(seconds=settings.silence_seconds))
-    cleaning = runtime.duty("clean", cleaner.round, seconds=_CLEAN_SECONDS)
+    cleaning = runtime.duty("clean", cleaner.round, seconds=min(_LONGEST_PAUSE, settings.silence_seconds / 2))
     imports = Imports(
         settings=settings,
         store=store,
         artifacts=artifacts,
         workspace=workspace,
         clock=clock,
-        changed=changed,
+        changed=relaying.wake,
         remove=cleaner.remove,
     )
     runtime.on_drain(imports.stop)
     routes = Routes(
         store=store,
-        datasets=Datasets(store, clock, changed),
+        datasets=Datasets(store, clock, relaying.wake),
         imports=imports,
         clock=clock,
         silence_seconds=settings.silence_seconds,

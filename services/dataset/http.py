@@ -12,8 +12,9 @@ from aiohttp import web
 
 from services.dataset import domain
 from services.dataset.domain import UploadRequest
-from services.dataset.handlers import Datasets, Imports, Upload
+from services.dataset.handlers import Datasets
 from services.dataset.importer import MAX_EVAL_PERCENT, MIN_EVAL_PERCENT
+from services.dataset.imports import Imports, Upload
 from services.dataset.store import DatasetStore
 from shared.contract.errors import UserError
 from shared.runtime import auth
@@ -138,8 +139,11 @@ class Routes:
             except TimeoutError as error:
                 message = f"The upload brought nothing for {self._silence_seconds:g} seconds and was given up."
                 raise UserError("upload_stalled", message, "file", status=408) from error
-            except (ConnectionError, web.PayloadAccessError) as error:  # nobody is left to read the answer
-                raise UserError("upload_broken", "The connection was lost during the upload.", "file") from error
+            except (
+                OSError,
+                web.RequestPayloadError,
+            ) as error:  # the connection is lost, or the body is not what HTTP allows
+                raise UserError("upload_broken", f"The upload broke off: {error}", "file") from error
             if not piece:
                 return
             yield piece
