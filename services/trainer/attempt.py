@@ -161,10 +161,11 @@ class Attempt:
         spec = make_spec(
             self.order, shards, resume, slot=self.slot, work_dir=self._folder / "run", settings=self._tools.settings
         )
+        spec_file = await abandonable(lambda: _write_spec(spec, self._folder))
         kills = machine.memory_kills()
-        child = self._child = await Child.start(
+        child = self._child = Child.start(
             self._tools.settings.child_module,
-            await abandonable(lambda: _write_spec(spec, self._folder)),
+            spec_file,
             {**os.environ, "CUDA_VISIBLE_DEVICES": self.slot.visible_devices},
         )
         self._log.info("child.started", pid=child.pid, resumed_from=self._step, slot=self.slot.index)

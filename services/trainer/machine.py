@@ -16,6 +16,7 @@ from shared.contract.starting_models import Accelerator
 from shared.runtime import log
 
 _QUERY = ("nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits")
+_QUERY_SECONDS = 20.0
 _MIB = 1 << 20
 
 
@@ -74,7 +75,9 @@ def survey(*, slots: int | None, environ: Mapping[str, str]) -> Machine:
 def query_gpus(environ: Mapping[str, str]) -> list[Gpu]:
     """The GPUs that nvidia-smi lists; none where it is missing, fails, or doesn't answer within 20 s."""
     try:
-        answer = subprocess.run(_QUERY, capture_output=True, text=True, timeout=20, check=True, env=dict(environ))
+        answer = subprocess.run(
+            _QUERY, capture_output=True, text=True, timeout=_QUERY_SECONDS, check=True, env=dict(environ)
+        )
     except FileNotFoundError:
         return []
     except (subprocess.SubprocessError, OSError) as error:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -17,11 +18,14 @@ from pathlib import Path
 import msgspec
 
 from services.trainer.protocol import FromChild, StopReason, StopRun, decode_from_child, encode_line
+from services.trainer.threads import abandonable
 from shared.runtime import log
 
 LOG_LINES = 200
 _LONGEST_LOG_LINE = 500
 _LONGEST_MESSAGE = 1 << 20
+# Once the process and its group are gone, its pipes end: no more than this is waited for that.
+_LAST_LINES_SECONDS = 1.0
 # The child knows neither the bus nor anybody's token.
 _SECRETS = frozenset({"TRAINYARD_SECRET", "TRAINYARD_TOKEN", "RABBITMQ_URL", "MONGO_URL"})
 
@@ -53,16 +57,10 @@ class LogTail:
 class Child:
     """One running child. Make it with `start`."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        pipe: asyncio.ReadTransport,
-        to_child: int,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], from_child: int, output: int, to_child: int) -> None:
         self._process = process
-        self._reader = reader
-        self._pipe = pipe
+        self._messages = asyncio.create_task(_Input.open(from_child))
+        self._output = asyncio.create_task(_Input.open(output))
         self._to_child: int | None = to_child
         self._tail = LogTail()
         self._log = log.get("child")
@@ -70,34 +68,28 @@ class Child:
         self._reaping = asyncio.create_task(self._reap())
 
     @classmethod
-    async def start(cls, module: str, spec: Path, environment: Mapping[str, str]) -> Child:
-        """Run `module` in a session of its own, tied to us by its two pipes. Raises OSError if it can't be started."""
-        fd_in, to_child = os.pipe()
-        from_child, fd_out = os.pipe()
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_LONGEST_MESSAGE)
-        try:
+    def start(cls, module: str, spec: Path, environment: Mapping[str, str]) -> Child:
+        """Run `module` in a session of its own, tied to us by its pipes.
+
+        In one go: no cancellation comes between the process and whoever kills it. Raises OSError or ValueError.
+        """
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            (fd_in, to_child), (from_child, fd_out), (output, fd_log) = (os.pipe() for _ in range(3))
+            for stack, ends in ((theirs, (fd_in, fd_out, fd_log)), (ours, (to_child, from_child, output))):
+                for end in ends:
+                    stack.callback(os.close, end)
             # The kernel ties a child to the thread that forked it: this is the main thread, which lives as long as we do.
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, str(spec), str(fd_in), str(fd_out),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(spec), str(fd_in), str(fd_out)],
+                stdin=subprocess.DEVNULL,
+                stdout=fd_log,
+                stderr=fd_log,
                 env={name: value for name, value in environment.items() if name not in _SECRETS},
                 pass_fds=(fd_in, fd_out),
                 start_new_session=True,
-            )  # fmt: skip
-        except BaseException:
-            os.close(to_child)
-            os.close(from_child)
-            raise
-        finally:
-            os.close(fd_in)
-            os.close(fd_out)
-        pipe, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(from_child, "rb", buffering=0)
-        )
-        return cls(process, reader, pipe, to_child)
+            )
+            ours.pop_all()
+        return cls(process, from_child, output, to_child)
 
     @property
     def pid(self) -> int:
@@ -110,9 +102,10 @@ class Child:
 
     async def messages(self) -> AsyncIterator[FromChild]:
         """What it says, until it closes its pipe. Raises BadChild for a line that isn't in the protocol."""
+        reader = (await asyncio.shield(self._messages)).reader
         while True:
             try:
-                line = await self._reader.readline()
+                line = await reader.readline()
                 if not line.endswith(b"\n"):  # the end, or a line that its death tore
                     return
                 message = decode_from_child(line)
@@ -137,30 +130,52 @@ class Child:
         if not done:
             self._log.warning("child.killed", pid=self.pid, grace=grace)
             self.kill()
-        await self._reaping
-        await asyncio.wait({self._logging}, timeout=1)
+        status = await self._reaping
+        await asyncio.wait({self._logging}, timeout=_LAST_LINES_SECONDS)
         self._logging.cancel()
-        self._pipe.close()
+        for pipe in (self._messages, self._output):
+            (await pipe).close()
         if self._to_child is not None:
             os.close(self._to_child)
             self._to_child = None
-        assert self._process.returncode is not None
-        return self._process.returncode
+        return status
 
-    async def _reap(self) -> None:
-        """Wait for its end, and end whatever it has started: a survivor would keep the pipe open."""
-        await self._process.wait()
+    async def _reap(self) -> int:
+        """Wait for its end, and end whatever it has started: a survivor would keep the pipes open."""
+        # It stays a zombie until then, so that its number names no other group.
+        await abandonable(lambda: os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT))
         self._kill_group()
+        return self._process.wait()
 
     async def _read_log(self) -> None:
-        assert self._process.stdout is not None
-        while data := await self._process.stdout.read(1 << 16):
+        reader = (await asyncio.shield(self._output)).reader
+        while data := await reader.read(1 << 16):
             for line in self._tail.feed(data):
                 self._log.debug("child.said", pid=self.pid, line=line)
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+class _Input:
+    """The reading end of a pipe."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        self.reader = reader
+        self._transport = transport
+
+    @classmethod
+    async def open(cls, descriptor: int) -> _Input:
+        """Read from `descriptor`, which is ours from now on."""
+        reader = asyncio.StreamReader(limit=_LONGEST_MESSAGE)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        return cls(reader, transport)
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 def _text(line: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,9 +24,13 @@ MAP = "DetectionBoxes_Precision/mAP"
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens in a run. `maps` gives the mAP of a checkpoint by step (as text), 0.1 where it isn't said; `faults`
-    what goes wrong at a step: a signal's name, `exit:3`, `fail:nan_loss`, `garbage`, `no_folder`, `unexported`, `hang` (no
-    more steps, still stoppable), `deaf` (no more steps, no stop either), `die_evaluating`. `slow_start` is in seconds."""
+    """What happens in a run. `maps` gives the mAP of a checkpoint by step (as text), 0.1 where it isn't said; `slow_start` is
+    in seconds; `faults` says what goes wrong at a step:
+
+    a signal's name, `exit:3`, `fail:nan_loss`; `garbage` for a message that is none; `no_folder` for a checkpoint and
+    `unexported` for a model that aren't there; `die_evaluating`; `hang`: no more steps, still stoppable; `deaf`: no more steps,
+    no stop either; `orphan`: dies and leaves a process that holds its pipes.
+    """
 
     step_seconds: float = 0.005
     slow_start: float = 0.0
@@ -155,6 +160,10 @@ class Run:
         elif fault == "garbage":
             self._out.write(b'{"type": "unheard of"}\n')
             self._out.flush()
+        elif fault == "orphan":
+            orphan = subprocess.Popen(["sleep", "60"], pass_fds=[self._out.fileno()])
+            print(f"orphan {orphan.pid}", flush=True)
+            os._exit(3)
         elif fault == "no_folder":
             self.say(protocol.CheckpointSaved(step=self.step, stepping_seconds=1, path="/nowhere", training={}))
         while (fault == "hang" and self.reason is None) or fault == "deaf":

@@ -1,0 +1,89 @@
+"""What a trainer says about its machine: nvidia-smi's answers, slots, memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from services.trainer import machine
+from services.trainer.machine import Gpu, Slot, machine_memory, memory_kills, parse_gpus, survey, visible
+
+TWO = "0, NVIDIA L4, 23034\n1, NVIDIA L4, 23034\n"
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus"),
+    [
+        ("", []),
+        (TWO, [Gpu(0, "NVIDIA L4", 23034 * MIB), Gpu(1, "NVIDIA L4", 23034 * MIB)]),
+        ("0, NVIDIA GB10, [N/A]\n", [Gpu(0, "NVIDIA GB10", 0)]),
+        ("No devices were found\n", []),
+    ],
+)
+def test_reads_nvidia_smi(text: str, gpus: list[Gpu]) -> None:
+    assert parse_gpus(text) == gpus
+
+
+@pytest.mark.parametrize(("limit", "left"), [(None, [0, 1]), ("1", [1]), ("0, 1", [0, 1]), ("", []), ("-1", [])])
+def test_leaves_out_what_cuda_visible_devices_hides(limit: str | None, left: list[int]) -> None:
+    assert [gpu.index for gpu in visible(parse_gpus(TWO), limit)] == left
+
+
+def smi(folder: Path, script: str) -> dict[str, str]:
+    """An environment in which nvidia-smi is a shell script."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+def test_one_slot_per_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = smi(tmp_path, f"printf '{TWO}'")
+    monkeypatch.setenv("PATH", environ["PATH"])
+    found = survey(slots=None, environ=environ)
+    assert (found.accelerator, found.device, found.memory_bytes) == ("gpu", "NVIDIA L4", 23034 * MIB)
+    assert found.slots == [Slot(0, 0, 0), Slot(1, 1, 0)]
+    assert [slot.visible_devices for slot in found.slots] == ["0", "1"]
+    # More slots than GPUs share them, fewer leave some alone.
+    assert [slot.gpu for slot in survey(slots=3, environ=environ).slots] == [0, 1, 0]
+    assert [slot.gpu for slot in survey(slots=1, environ=environ).slots] == [0]
+
+
+def test_a_gpu_that_hides_its_memory_shares_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = smi(tmp_path, "echo '0, NVIDIA GB10, [N/A]'")
+    monkeypatch.setenv("PATH", environ["PATH"])
+    assert survey(slots=None, environ=environ).memory_bytes == machine_memory()
+
+
+@pytest.mark.parametrize("script", ["echo no driver; exit 9", None])
+def test_without_gpus_there_is_one_slot_for_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    environ = {"PATH": str(tmp_path)} if script is None else smi(tmp_path, script)
+    monkeypatch.setenv("PATH", environ["PATH"])
+    found = survey(slots=None, environ=environ)
+    assert (found.accelerator, found.slots) == ("cpu", [Slot(0, None, 0)])
+    assert found.slots[0].visible_devices == ""
+    assert found.memory_bytes == machine_memory()
+    # Several jobs on one processor divide its threads.
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    assert survey(slots=2, environ=environ).slots == [Slot(0, None, threads), Slot(1, None, threads)]
+
+
+def test_an_nvidia_smi_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = smi(tmp_path, "exec sleep 60")
+    monkeypatch.setenv("PATH", environ["PATH"])
+    monkeypatch.setattr(machine, "_QUERY_SECONDS", 0.2)
+    begun = time.monotonic()
+    assert machine.query_gpus(environ) == []
+    assert time.monotonic() - begun < 10
+
+
+def test_memory_is_what_this_process_may_use() -> None:
+    assert 1 << 26 < machine_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert memory_kills() >= 0
+    assert machine._group_file("no.such.file") == ""
