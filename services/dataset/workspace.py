@@ -10,7 +10,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +23,12 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        self._remove_stale(root)
-        # The lock is taken before the folder has its name: nobody may find it unlocked.
-        nameless = Path(tempfile.mkdtemp(dir=root, prefix="."))
-        self._lock = os.open(nameless / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.path = nameless.rename(root / f"{_PREFIX}{uuid.uuid4().hex}")
+        with _locked(root / ".starting"):  # nobody may find the new folder before it is locked
+            for folder in root.glob(f"{_PREFIX}*"):
+                _remove_if_stale(folder)
+            self.path = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX))
+            self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """Remove the folder with all that is in it."""
@@ -45,18 +44,23 @@ class Workspace:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    @staticmethod
-    def _remove_stale(root: Path) -> None:
-        for folder in root.glob(f"{_PREFIX}*"):
-            try:
-                lock = os.open(folder / _LOCK, os.O_RDWR)
-            except FileNotFoundError:  # another process that starts removes it just now
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # its process lives
-                continue
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_stale(folder: Path) -> None:
+    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # its process lives
+        return
+    finally:
+        os.close(lock)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -97,9 +97,13 @@ class World:
         assert self.uploads() == []
         assert await self.call("GET", self.url()) == (200, {"datasets": []})
 
+    def processes(self) -> list[Path]:
+        """The folders of processes in the service's folder for uploads."""
+        return sorted(self.imports.glob("process-*"))
+
     def uploads(self) -> list[str]:
         """What is in the service's folder for uploads."""
-        return [path.name for folder in self.imports.iterdir() for path in folder.iterdir() if path.name != "lock"]
+        return [path.name for folder in self.processes() for path in folder.iterdir() if path.name != "lock"]
 
     async def importing(self) -> bool:
         return await self.documents.count_documents({"team": self.team, "state": "importing"}) == 1
@@ -441,11 +445,11 @@ async def test_an_upload_that_stalls(world: World) -> None:
 
 
 async def test_a_second_process_leaves_the_firsts_folder_alone(world: World) -> None:
-    [mine] = world.imports.iterdir()
+    [mine] = world.processes()
     async with Service("dataset", world.folder, world.environ):
-        assert len(list(world.imports.iterdir())) == 2
+        assert len(world.processes()) == 2
         assert mine.exists()
-    assert list(world.imports.iterdir()) == [mine]
+    assert world.processes() == [mine]
 
 
 async def test_stopping_gives_up_what_is_under_way_and_keeps_what_is_there(own: World) -> None:
@@ -455,7 +459,7 @@ async def test_stopping_gives_up_what_is_under_way_and_keeps_what_is_there(own: 
     assert await status_of(reader, writer) == 503
     assert await ended == 0
     assert await own.documents.count_documents({"state": {"$ne": "ready"}}) == 0
-    assert list(own.imports.iterdir()) == []
+    assert own.processes() == []
     await own.service.start()
     assert [dataset["id"] for dataset in (await own.call("GET", own.url()))[1]["datasets"]] == [one]
 
@@ -464,10 +468,10 @@ async def test_a_killed_service_leaves_nothing_for_long(own: World) -> None:
     _, writer = await half_an_upload(own)
     own.service.kill()
     writer.transport.abort()
-    assert len(list(own.imports.iterdir())) == 1
+    assert len(own.processes()) == 1
     await own.service.start()
     assert own.uploads() == []  # the dead one's folder is gone at once,
-    assert len(list(own.imports.iterdir())) == 1
+    assert len(own.processes()) == 1
     await eventually(own.none_importing, 20)  # its document after the silence
     await own.nothing_is_left()
     assert (await own.add())[0] == 201

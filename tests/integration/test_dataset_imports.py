@@ -1,0 +1,232 @@
+"""Imports when something else goes wrong: the store is away, the importer is taken for dead, its task is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.dataset.domain import UploadRequest, prefix
+from services.dataset.imports import Imports, Upload
+from services.dataset.loops import Cleaner
+from services.dataset.settings import DatasetSettings
+from services.dataset.store import DatasetStore, Reservation
+from services.dataset.workspace import Workspace
+from shared.contract.errors import UserError
+from shared.contract.events import Message
+from shared.contract.wire import Envelope
+from shared.runtime.artifacts import Artifacts
+from shared.runtime.clock import SystemClock
+from shared.runtime.mongo import OUTAGES, Store
+from tests.support.running import SECRET
+from tests.support.store import Store as StoreProcess
+from tests.support.voc import frames, write_zip
+
+REQUEST = UploadRequest(name="Field", eval_percent=20, seed=0, unlabelled="skip")
+
+
+class Clock(SystemClock):
+    """The machine's clock, some time ahead."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+class Parts:
+    """The service's inside without its process."""
+
+    def __init__(self, folder: Path, mongo_url: str, silence_seconds: float = 1.2) -> None:
+        self.clock = Clock()
+        self.connection = Store(mongo_url, f"t{uuid.uuid4().hex[:12]}_")
+        self.store = DatasetStore(self.connection.database("dataset"), self._envelope)
+        self.artifacts = Artifacts((folder / "artifacts").as_uri())
+        self.workspace = Workspace(folder / "imports")
+        self.cleaner = Cleaner(self.store, self.artifacts, self.clock, timedelta(seconds=silence_seconds))
+        self.told = 0
+        self.imports = Imports(
+            settings=DatasetSettings.model_validate(
+                {"trainyard_secret": SECRET, "silence_seconds": silence_seconds, "max_datasets": 2}
+            ),
+            store=self.store,
+            artifacts=self.artifacts,
+            workspace=self.workspace,
+            clock=self.clock,
+            changed=self._changed,
+            remove=self.cleaner.remove,
+        )
+        self.data = write_zip(folder / "in.zip", frames(12)).read_bytes()
+
+    def _envelope(self, body: Message, team: str) -> Envelope:
+        return Envelope(id=uuid.uuid4().hex, time=datetime.now(UTC), source="dataset", team=team, body=body)
+
+    def _changed(self) -> None:
+        self.told += 1
+
+    async def pieces(self, between: Callable[[], object] | None = None) -> AsyncIterator[bytes]:
+        """The upload in two pieces; `between` is called (and awaited) after the first."""
+        half = len(self.data) // 2
+        yield self.data[:half]
+        if between is not None:
+            result = between()
+            if asyncio.iscoroutine(result):
+                await result
+        yield self.data[half:]
+
+    async def create(self, between: Callable[[], object] | None = None, dataset_id: str = "d1") -> None:
+        await self.imports.create("demo", dataset_id, REQUEST, Upload(self.pieces(between), None))
+
+    async def nothing_is_left(self) -> None:
+        assert await self.store.collection.count_documents({}) == 0
+        assert self.artifacts.folders("datasets") == []
+        assert [path.name for path in self.workspace.path.iterdir()] == ["lock"]
+        assert self.told == 0
+
+
+@pytest.fixture
+async def parts(tmp_path: Path, mongo_url: str) -> AsyncIterator[Parts]:
+    parts = Parts(tmp_path, mongo_url)
+    await parts.store.prepare()
+    yield parts
+    parts.connection.close()
+    parts.workspace.close()
+
+
+async def test_an_importer_that_was_taken_for_dead_stops(parts: Parts) -> None:
+    async def taken_for_dead() -> None:
+        parts.clock.ahead = timedelta(seconds=60)
+        [reservation] = await parts.store.silent_imports(parts.clock.now() - timedelta(seconds=30))
+        parts.clock.ahead = timedelta()
+        assert await parts.store.abandon(reservation)
+        await parts.cleaner.round()
+        await asyncio.sleep(5)  # its next sign of life comes first and finds nothing
+
+    with pytest.raises(UserError) as caught:
+        async with asyncio.timeout(3):
+            await parts.create(taken_for_dead)
+    assert (caught.value.code, caught.value.status) == ("import_interrupted", 503)
+    await parts.nothing_is_left()
+
+
+async def test_an_importer_that_lives_is_left_alone(parts: Parts) -> None:
+    async def slowly() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+            await parts.cleaner.round()
+
+    await parts.create(slowly)
+    assert await parts.store.find("demo", "d1") is not None
+    assert parts.told == 1
+
+
+async def test_an_importer_that_was_taken_for_dead_too_late_to_notice(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has published when it loses its reservation: it makes no dataset, and the cleaner removes what it published."""
+    publish = parts.artifacts.publish
+
+    async def lose() -> None:
+        change = {"$set": {"state": "abandoned"}, "$unset": {"slot": ""}}
+        await parts.store.collection.update_one({"_id": "d1"}, change)
+
+    def published(*args: object) -> object:
+        result = publish(*args)  # type: ignore[arg-type]
+        asyncio.run_coroutine_threadsafe(lose(), loop).result(5)
+        return result
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(parts.artifacts, "publish", published)
+    with pytest.raises(UserError) as caught:
+        await parts.create()
+    assert caught.value.code == "import_interrupted"
+    assert parts.artifacts.folders("datasets") == ["d1"]
+    await parts.cleaner.round()
+    await parts.nothing_is_left()
+
+
+async def test_other_content_under_the_same_id(parts: Parts, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "label_map.pbtxt").write_text("something else")
+    parts.artifacts.publish(prefix("d1"), other)
+    with pytest.raises(UserError) as caught:
+        await parts.create()
+    assert caught.value.code == "import_interrupted"
+    await parts.nothing_is_left()
+    await parts.create()
+    assert await parts.store.find("demo", "d1") is not None
+
+
+async def test_a_cancelled_import(parts: Parts, tmp_path: Path) -> None:
+    parts.data = write_zip(tmp_path / "large.zip", frames(400)).read_bytes()
+    for pause in (0.0, 0.01, 0.05, 0.2):
+        task = asyncio.create_task(parts.create())
+        await asyncio.sleep(pause)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await parts.nothing_is_left()
+
+
+async def test_nothing_begins_once_the_service_is_stopping(parts: Parts) -> None:
+    await parts.imports.stop()
+    with pytest.raises(UserError) as caught:
+        await parts.create()
+    assert caught.value.code == "import_interrupted"
+    await parts.nothing_is_left()
+
+
+async def test_a_failed_import_gives_its_slot_back(parts: Parts) -> None:
+    def broken() -> None:
+        raise UserError("upload_broken", "gone")
+
+    for number in range(3):
+        with pytest.raises(UserError, match="gone"):
+            await parts.create(broken, f"d{number}")
+    await parts.create(dataset_id="d7")
+    await parts.create(dataset_id="d8")
+    with pytest.raises(UserError) as caught:
+        await parts.create(dataset_id="d9")
+    assert caught.value.code == "too_many_datasets"
+
+
+async def test_a_reservation_that_nobody_finishes(parts: Parts) -> None:
+    dead = Reservation(id="d1", team="demo", owner="dead")
+    assert await parts.store.reserve(dead, REQUEST.fingerprint(), 2, parts.clock.now())
+    with pytest.raises(UserError) as caught:
+        await parts.create()
+    assert (caught.value.code, caught.value.retry_after) == ("import_in_progress", 5)
+    parts.clock.ahead = timedelta(seconds=2)
+    await parts.cleaner.round()
+    await parts.create()
+
+
+@pytest.mark.timeout(120)
+async def test_the_store_goes_away_during_an_upload(tmp_path: Path, private_store: StoreProcess) -> None:
+    parts = Parts(tmp_path, private_store.url)
+    await parts.store.prepare()
+
+    async def killed() -> None:
+        await asyncio.to_thread(private_store.kill)
+        await asyncio.sleep(1)  # signs of life fail meanwhile: no reason to stop
+        raise UserError("upload_broken", "gone")
+
+    with pytest.raises(UserError, match="gone"):
+        await parts.create(killed)
+    await asyncio.to_thread(private_store.restart)
+    for _ in range(20):  # the client finds the store again
+        try:
+            assert await parts.store.collection.count_documents({"state": "importing"}) == 1
+            break
+        except OUTAGES:
+            await asyncio.sleep(0.5)
+    parts.clock.ahead = timedelta(seconds=60)
+    await parts.cleaner.round()
+    await parts.nothing_is_left()
+    parts.connection.close()
+    parts.workspace.close()
