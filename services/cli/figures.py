@@ -69,12 +69,12 @@ def size(number: float) -> str:
 
 
 def metric(value: float) -> str:
-    """A loss or a rate: four significant figures, small ones with an exponent."""
+    """A loss or a rate: three significant figures, small ones with an exponent."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
         return whole(value)
-    return f"{value:.2e}" if abs(value) < 0.001 else f"{value:.4g}"
+    return f"{value:.1e}" if abs(value) < 0.001 else f"{value:.3g}"
 
 
 def precision(value: float | None) -> str:

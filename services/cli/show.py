@@ -177,7 +177,7 @@ def plan_view(plan: Plan, max_minutes: int | None) -> RenderableType:
         ("Labels", ", ".join(plan.labels)),
         ("Steps", steps),
         ("Time", f"{figures.roughly(plan.estimated_seconds)}, stopped after {count(limit, 'minute')} at the latest"),
-        ("Minutes", f"{figures.whole(plan.minutes_left)} left for your team"),
+        ("Budget", f"{figures.minutes(plan.minutes_left * 60)} left for your team"),
     ]
     return Group(indented(facts(rows)), Text(), *(text(sentence) for sentence in plan.sentences))
 
@@ -237,7 +237,7 @@ def team_view(answer: TeamAnswer) -> RenderableType:
     ]
     ledger = table("When", "Entry", "Time", "Job", "Note", right=("Time",), flexible=("Note",))
     for entry in answer.ledger:
-        sign, style = ("+", "green") if entry.seconds >= 0 else ("-", "red")
+        sign, style = ("-", "red") if entry.seconds < 0 else ("+", "green") if entry.seconds else ("", "")
         ledger.add_row(
             Text(figures.date(entry.at)),
             text(entry.kind),
@@ -256,4 +256,4 @@ def session_view(session: Session, url: str) -> RenderableType:
 
 def indented(renderable: RenderableType) -> Padding:
     """Set in by two columns."""
-    return Padding(renderable, (0, 0, 0, 2))
+    return Padding(renderable, (0, 0, 0, 2), expand=False)

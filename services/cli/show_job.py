@@ -23,7 +23,7 @@ from shared.contract.stream import MetricPoint, Progress
 from shared.contract.views import JobView
 
 _POINTS_SHOWN = 12
-_LOSSES = ("classification", "localization", "regularization")
+_LOSSES = {"classification": "cls", "localization": "loc", "regularization": "reg"}
 
 
 def live_view(scene: Scene, now: datetime, connection: str | None) -> RenderableType:
@@ -32,6 +32,8 @@ def live_view(scene: Scene, now: datetime, connection: str | None) -> Renderable
     rows: list[tuple[str, RenderableType]] = []
     if scene.place is not None:
         rows.append(("Queue", figures.place_in_queue(scene.place, now)))
+    if job.trainer is not None and not scene.ended:
+        rows.append(("Trainer", f"{job.trainer}, attempt {job.attempt}"))
     rows.append(("Steps", _bar(job, figures.steps_made(job, progress))))
     rows.append(("Speed", _speed(job, progress)))
     rows.append(("Time", _time(job, now)))
@@ -41,7 +43,8 @@ def live_view(scene: Scene, now: datetime, connection: str | None) -> Renderable
     notes = reasons(job.notices)
     if connection is not None:
         notes.append(text(connection, "bold yellow"))
-    return Group(*parts, *([Text(), *notes] if notes else []))
+    # The cursor ends on an empty line: what the terminal echoes for Ctrl-C would else begin another one.
+    return Group(*parts, *([Text(), *notes] if notes else []), Text())
 
 
 def summary(scene: Scene, now: datetime) -> RenderableType:
@@ -126,11 +129,11 @@ def checkpoint_line(scene: Scene) -> str:
 
 
 def loss_line(progress: Progress) -> str:
-    """ "0.412 (classification 0.21, …)"; names as they are, without their common prefix."""
+    """ "0.412 · cls 0.21 · loc 0.11 · reg 0.09": the total and its parts, as far as they are known."""
     losses = {name.removeprefix("Loss/").removesuffix("_loss"): value for name, value in progress.losses.items()}
     total = losses.get("total")
-    rest = ", ".join(f"{name} {figures.metric(losses[name])}" for name in _LOSSES if name in losses)
-    return f"{DASH if total is None else figures.metric(total)}{f' ({rest})' if rest else ''}"
+    parts = [f"{short} {figures.metric(losses[name])}" for name, short in _LOSSES.items() if name in losses]
+    return " · ".join([DASH if total is None else figures.metric(total), *parts])
 
 
 def _heading(job: JobView) -> Text:
@@ -140,8 +143,7 @@ def _heading(job: JobView) -> Text:
 
 
 def _state_line(job: JobView) -> Text:
-    trainer = f" ({job.trainer}, attempt {job.attempt})" if job.trainer and job.state not in TERMINAL else ""
-    return Text.assemble(state(job.state), "  ", MEANINGS[job.state], text(trainer, "bright_black"))
+    return Text.assemble(state(job.state), "  ", MEANINGS[job.state])
 
 
 def _grid(rows: Sequence[tuple[str, RenderableType]]) -> Table:
@@ -194,9 +196,8 @@ def _metrics(points: Sequence[MetricPoint]) -> RenderableType | None:
     if not points:
         return None
     names = {"mAP": MAP, "mAP@.50": MAP_50, "mAP@.75": MAP_75, "AR@100": RECALL_100}
-    made = table(
-        "Step", *names, "Train loss", "Eval loss", "Time", right=("Step", *names, "Train loss", "Eval loss", "Time")
-    )
+    numbers = ("Step", *names, "Train loss", "Eval loss", "Time")
+    made = table(*numbers, "", right=numbers)
     ordered = sorted(points, key=lambda point: point.step)
     for point in ordered[-_POINTS_SHOWN:]:
         losses = (pool.get(TOTAL_LOSS) for pool in (point.training, point.evaluation))
@@ -205,7 +206,7 @@ def _metrics(points: Sequence[MetricPoint]) -> RenderableType | None:
             *(precision(point.evaluation.get(name)) for name in names.values()),
             *(DASH if loss is None else figures.metric(loss) for loss in losses),
             figures.duration(point.stepping_seconds),
-            style="bold" if point.best else "",
+            Text("best" if point.best else "", "green"),
         )
     hidden = len(ordered) - _POINTS_SHOWN
     return Group(Text(f"… {count(hidden, 'earlier one')}, see --json", "bright_black"), made) if hidden > 0 else made

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import click
+import msgspec
 
 from services.cli import show as tables
 from services.cli.answers import ModelAnswer, ModelEvent
@@ -14,8 +16,9 @@ from services.cli.figures import state_name
 from services.cli.names import resolve
 from services.cli.scene import Scene
 from services.cli.show_job import job_details
-from shared.contract.jobs import MEANINGS
-from shared.contract.views import JobView
+from services.cli.stream import Folded, Offline
+from shared.contract.jobs import MEANINGS, JobState
+from shared.contract.views import JobView, QueuePlace
 from shared.runtime.clock import SystemClock
 
 
@@ -35,13 +38,15 @@ def models(context: Context) -> None:
 def show(context: Context, job: str) -> None:
     """All about one job: settings, minutes, attempts, metrics of each checkpoint, files, history."""
 
-    async def ask(api: Api) -> tuple[ModelAnswer, list[ModelEvent]]:
+    async def ask(api: Api) -> tuple[ModelAnswer, list[ModelEvent], QueuePlace | None]:
         job_id = await find_job(api, job)
-        return await asyncio.gather(api.model(job_id), api.events(job_id))
+        answer, events = await asyncio.gather(api.model(job_id), api.events(job_id))
+        return answer, events, await _place(api, job_id) if answer.model.state is JobState.QUEUED else None
 
-    answer, events = context.run(ask)
-    scene = Scene(job=answer.model, progress=answer.progress, points={point.step: point for point in answer.metrics})
-    document = {"model": answer.model, "progress": answer.progress, "metrics": answer.metrics, "events": events}
+    answer, events, place = context.run(ask)
+    points = {point.step: point for point in answer.metrics}
+    scene = Scene(job=answer.model, progress=answer.progress, place=place, points=points)
+    document = {**msgspec.structs.asdict(answer), "place": place, "events": events}
     context.show(document, job_details(scene, events, SystemClock().now()))
 
 
@@ -75,6 +80,16 @@ def delete(context: Context, job: str, yes: bool) -> None:
     context.confirm(f"Delete {tables.text(found.description)} ({found.id[:8]}) and its model for good?", yes=yes)
     context.run(lambda api: api.delete_job(found.id))
     context.show({"deleted": found.id}, tables.text(f"Deleted {found.description} ({found.id[:8]})."))
+
+
+async def _place(api: Api, job_id: str) -> QueuePlace | None:
+    """A waiting job's place: only the stream tells it. None where the stream can't be had at once."""
+    async with aclosing(api.stream.follow()) as updates:
+        match await anext(updates):
+            case Folded(state):
+                return state.queue.get(job_id)
+            case Offline():
+                return None
 
 
 async def find_job(api: Api, given: str) -> str:

@@ -95,11 +95,7 @@ def detect(context: Context, model: Path, pictures: tuple[Path, ...], output: Pa
         raise UserError(
             "cannot_write", f"{error.filename or output}: {error.strerror or error}.", "--output"
         ) from error
-    lines = [
-        f"{item.annotated}  " + (", ".join(f"{one.label} {one.score:.0%}" for one in item.objects) or "nothing found")
-        for item in looked
-    ]
-    context.show({"pictures": looked}, *(show.text(line) for line in lines))
+    context.show({"pictures": looked}, *(show.text(f"{item.annotated}  {_words(item.objects)}") for item in looked))
 
 
 def _load(model: Path) -> Detector:
@@ -125,6 +121,18 @@ def _look(detector: Detector, picture: Path, target: Path, threshold: float) -> 
     found = detector.detect(image, least_score=threshold)
     annotate(image, found, detector.labels).save(target)
     return Looked(str(picture), str(target), [Found(one.label, round(one.score, 4), one.box) for one in found])
+
+
+def _words(objects: Sequence[Found]) -> str:
+    """ "ball 91%, cube ×3 (best 87%)"; the best comes first in `objects`."""
+    scores: dict[str, list[float]] = {}
+    for one in objects:
+        scores.setdefault(one.label, []).append(one.score)
+    found = (
+        f"{label} {best:.0%}" if not others else f"{label} ×{1 + len(others)} (best {best:.0%})"
+        for label, (best, *others) in scores.items()
+    )
+    return ", ".join(found) or "nothing found"
 
 
 def _targets(folder: Path, pictures: Sequence[Path]) -> list[Path]:

@@ -38,7 +38,9 @@ def watch_to_end(context: Context, job: JobView) -> None:
         scene = context.run(lambda api: _follow(api, context, job))
     except KeyboardInterrupt:
         short = job.id[:8]
-        context.note(f"The job goes on. Watch it again: trainyard watch {short} · End it: trainyard stop {short}")
+        context.note(
+            f"The job goes on.\n  Watch it again  trainyard watch {short}\n  End it          trainyard stop {short}"
+        )
         raise click.exceptions.Exit(INTERRUPTED) from None
     if not context.json:
         context.out.print(summary(scene, SystemClock().now()))

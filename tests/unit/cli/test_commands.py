@@ -18,8 +18,9 @@ from services.cli.commands import local
 from services.cli.detect import Detection
 from shared.contract.errors import UserError
 from shared.contract.jobs import JobState
+from shared.contract.views import QueuePlace
 from tests.support.answers import MODEL_BYTES, dataset_view, finished_job, job_view, point_at
-from tests.support.fake_platform import FakePlatform
+from tests.support.fake_platform import FakePlatform, bad_gateway
 from tests.unit.cli.conftest import Run
 
 JOB, OTHER = "1" * 32, "12" * 16
@@ -154,6 +155,21 @@ def test_models_and_one_of_them(platform: FakePlatform, run: Run) -> None:
     document = in_json(run, "show", JOB)
     assert (len(document["metrics"]), len(document["events"])) == (14, 2)
     assert [model["id"] for model in in_json(run, "models")["models"]] == [OTHER, JOB]
+
+
+def test_the_place_of_a_waiting_job(platform: FakePlatform, run: Run) -> None:
+    platform.jobs = {JOB: job_view()}
+    platform.queue = [QueuePlace(job_id=JOB, position=3)]
+    assert "3rd in line" in run("show", JOB).stdout
+    assert in_json(run, "show", JOB)["place"]["position"] == 3
+    platform.instead["GET /api/ws"] = [bad_gateway]
+    assert "in line" not in run("show", JOB).stdout
+
+
+def test_detections_in_words() -> None:
+    box = (0.0, 0.0, 1.0, 1.0)
+    objects = [local.Found("cube", 0.9, box), local.Found("ball", 0.8, box), local.Found("cube", 0.7, box)]
+    assert local._words(objects) == "cube ×2 (best 90%), ball 80%"
 
 
 def test_stop_and_delete(platform: FakePlatform, run: Run) -> None:

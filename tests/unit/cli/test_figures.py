@@ -47,7 +47,7 @@ def test_size(number: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0"), (0.000123, "1.23e-04"), (0.41236, "0.4124"), (12.5, "12.5"), (4100, "4,100")]
+    ("value", "shown"), [(0, "0"), (0.000123, "1.2e-04"), (0.41236, "0.412"), (12.5, "12.5"), (4100, "4,100")]
 )
 def test_metric(value: float, shown: str) -> None:
     assert figures.metric(value) == shown

@@ -61,7 +61,7 @@ def test_a_line_per_change_where_there_is_no_terminal(platform: FakePlatform, ru
         "QUEUED: Waiting for resources.",
         "next in line",
         "RUNNING: Training steps are being made.",
-        "step 20/300 · 1.50 steps/s · loss 0.75 (classification 0.5, localization 0.25)",
+        "step 20/300 · 1.50 steps/s · loss 0.75 · cls 0.5 · loc 0.25",
         "checkpoint at step 100 · mAP 0.400 · mAP@.50IOU 0.400",
         "SUCCEEDED: All requested steps are done. Check the metrics.",
     ]
