@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Literal
 
 import msgspec
@@ -23,6 +22,7 @@ from services.dataset.frames import Box, Frame, clip, scale
 from services.dataset.pictures import Picture, PictureLimits
 from services.dataset.report import Manifest, Notes, Report
 from services.dataset.split import Split, split
+from services.dataset.spool import Spool
 from shared.contract.errors import UserError
 
 IMPORTER = "voc/1"
@@ -80,7 +80,7 @@ def import_archive(
     partial = out_dir.with_name(out_dir.name + ".partial")
     partial.mkdir()
     try:
-        with Archive.open(zip_path, options.archive) as archive, _Spool(partial / "spool") as spool:
+        with Archive.open(zip_path, options.archive) as archive, Spool(partial / "spool") as spool:
             imported = _Import(archive, spool, partial, options, should_stop, on_progress).run()
         partial.rename(out_dir)
     except BaseException:
@@ -89,43 +89,13 @@ def import_archive(
     return imported
 
 
-class _Spool:
-    """Scaled pictures between reading and dealing out: the split needs to see all of them, memory can't hold them."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("w+b")
-        self._places: dict[str, tuple[int, int]] = {}
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        self._path.unlink()
-
-    def add(self, name: str, data: bytes) -> None:
-        self._places[name] = (self._file.tell(), len(data))
-        self._file.write(data)
-
-    def get(self, frame: Frame) -> bytes:
-        offset, size = self._places[frame.name]
-        self._file.seek(offset)
-        return self._file.read(size)
-
-    def size(self, frames: list[Frame]) -> int:
-        return sum(self._places[frame.name][1] for frame in frames)
-
-
 class _Import:
     """One import under way."""
 
     def __init__(
         self,
         archive: Archive,
-        spool: _Spool,
+        spool: Spool,
         folder: Path,
         options: ImportOptions,
         should_stop: Callable[[], bool],
