@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
-from pymongo import ASCENDING, DESCENDING
 
 from services.scheduler.budget import balance
 from services.scheduler.domain import Change, Job
@@ -25,6 +24,8 @@ from shared.contract.views import LedgerEntry, TeamView
 from shared.contract.wire import Envelope
 from shared.runtime import outbox
 from shared.runtime.mongo import (
+    ASCENDING,
+    DESCENDING,
     Database,
     Document,
     DuplicateKeyError,

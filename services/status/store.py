@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 import msgspec
-from pymongo import DeleteMany, IndexModel, InsertOne, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError
 
 from services.status.domain import HistoryEntry, StoryLine
 from services.status.views import Record, key
@@ -25,7 +23,19 @@ from shared.contract.jobs import JobState
 from shared.contract.stream import MetricPoint
 from shared.contract.views import JobView
 from shared.runtime.clock import Clock
-from shared.runtime.mongo import Database, Document, ensure_indexes, from_document, to_document
+from shared.runtime.mongo import (
+    BulkWriteError,
+    Database,
+    DeleteMany,
+    Document,
+    IndexModel,
+    InsertOne,
+    ReplaceOne,
+    UpdateOne,
+    ensure_indexes,
+    from_document,
+    to_document,
+)
 
 _DIGITS = 12
 _DUPLICATE_KEY = 11000

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import IndexModel
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, WTimeoutError
+from pymongo import ASCENDING, DESCENDING, DeleteMany, IndexModel, InsertOne, ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, WTimeoutError
 
 Document = dict[str, Any]
 Collection = AsyncIOMotorCollection[Document]
@@ -23,7 +23,26 @@ Database = AsyncIOMotorDatabase[Document]
 # The store can't be reached or answers that it can't write now: try again, nothing is wrong with the message.
 OUTAGES: tuple[type[Exception], ...] = (ConnectionFailure, WTimeoutError)
 
-__all__ = ["OUTAGES", "Collection", "Database", "Document", "DuplicateKeyError", "IndexModel", "Store"]
+# The client library's own names that stores need: they come from here, so that a change of client is this file's alone.
+__all__ = [
+    "ASCENDING",
+    "DESCENDING",
+    "OUTAGES",
+    "BulkWriteError",
+    "Collection",
+    "Database",
+    "DeleteMany",
+    "Document",
+    "DuplicateKeyError",
+    "IndexModel",
+    "InsertOne",
+    "ReplaceOne",
+    "Store",
+    "UpdateOne",
+    "ensure_indexes",
+    "from_document",
+    "to_document",
+]
 
 T = TypeVar("T", bound=msgspec.Struct)
 

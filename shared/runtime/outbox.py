@@ -11,13 +11,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import IndexModel
-
 from shared.contract.wire import Envelope, decode, encode
 from shared.runtime import log
 from shared.runtime.bus import Bus, Unroutable
 from shared.runtime.metrics import Metrics
-from shared.runtime.mongo import Collection, Document
+from shared.runtime.mongo import Collection, Document, IndexModel
 
 FIELD = "outbox"
 INDEX = IndexModel([("outbox.id", 1)], name="outbox", sparse=True)
