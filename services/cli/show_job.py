@@ -18,7 +18,7 @@ from services.cli.answers import ModelEvent
 from services.cli.figures import DASH, count, precision
 from services.cli.scene import MAP, MAP_50, MAP_75, RECALL_100, TOTAL_LOSS, Scene
 from services.cli.show import cut, facts, indented, reasons, state, table, text
-from shared.contract.jobs import MEANINGS, TERMINAL, JobState
+from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState
 from shared.contract.stream import MetricPoint, Progress
 from shared.contract.views import JobView
 
@@ -29,6 +29,8 @@ _LOSSES = {"classification": "cls", "localization": "loc", "regularization": "re
 def live_view(scene: Scene, now: datetime, connection: str | None) -> RenderableType:
     """The job as it is now; `connection` says what is wrong with the line, None where nothing is."""
     job, progress = scene.job, scene.progress
+    if progress is not None and (progress.attempt != job.attempt or job.state not in ASSIGNED):
+        progress = None  # of a trainer that has lost the job
     rows: list[tuple[str, RenderableType]] = []
     if scene.place is not None:
         rows.append(("Queue", figures.place_in_queue(scene.place, now)))
@@ -166,7 +168,7 @@ def _bar(job: JobView, made: int) -> Table:
 
 
 def _speed(job: JobView, progress: Progress | None) -> str:
-    if progress is None or progress.attempt != job.attempt:
+    if progress is None:
         return DASH
     left = figures.seconds_left(job, progress)
     speed = f"{progress.steps_per_second:.2f} steps/s"
