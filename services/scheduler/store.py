@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -263,13 +262,17 @@ class TeamStore:
         return [document["_id"] async for document in self._collection.find({}, {"_id": 1})]
 
     async def _load(self, team: str, now: datetime) -> Document:
+        document = await self._collection.find_one({"_id": team})
+        if document is not None:
+            return document
         grant = LedgerEntry(kind="grant", seconds=self._granted, at=now, note="season grant")
-        fresh: dict[str, Any] = {"version": 0, "view_version": 0, "pending": [], "grants": [to_document(grant)]}
-        document = await self._collection.find_one_and_update(
-            {"_id": team}, {"$setOnInsert": fresh}, upsert=True, return_document=True
-        )
-        assert document is not None
-        return document
+        fresh = {"_id": team, "version": 0, "view_version": 0, "pending": [], "grants": [to_document(grant)]}
+        try:
+            await self._collection.insert_one(fresh)
+        except DuplicateKeyError:
+            # Two requests saw a new team at once; the first one's document is the team's.
+            return await self._load(team, now)
+        return fresh
 
 
 def waiting_job(job: Job) -> WaitingJob:

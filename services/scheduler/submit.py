@@ -120,8 +120,10 @@ class Submissions:
             job, refused = await self._decide(who, job_id, request, description, model, found, fingerprint)
             kept = await self._jobs.insert(job)
         except BaseException:
-            # Nothing came of it: the datasets are free again (if this fails too, the cleaner finds the claim).
-            await self._datasets.release(who.team, job_id)
+            # Nothing came of it: the datasets are free again (if this fails too, the cleaner finds the claim), unless
+            # the same request, sent twice at once, made the job meanwhile.
+            if await self._jobs.find(job_id) is None:
+                await self._datasets.release(who.team, job_id)
             raise
         if refused is None:
             await self._teams.arrived(who.team, job_id)

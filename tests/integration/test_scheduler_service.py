@@ -332,6 +332,7 @@ async def test_a_repeated_request_finds_the_job_that_the_first_one_made(
 ) -> None:
     dataset = await platform.add_dataset()
     answers = await asyncio.gather(*(platform.submit(dataset, key="once") for _ in range(4)))
+    assert {status for status, _ in answers} == {201}, answers
     assert len({content["job"]["id"] for _, content in answers}) == 1
     status, content = await platform.submit(dataset, key="once", steps=60)
     assert (status, content["error"]["code"]) == (422, "idempotency_key_reused")
