@@ -19,7 +19,6 @@ from shared.runtime.artifacts import Artifacts
 from shared.runtime.service import Runtime
 
 NAME = "status"
-_TIDY_SECONDS = 30.0
 
 
 async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> None:
@@ -44,6 +43,6 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
         await folder.tidy()
         await hub.forget_idle(settings.idle_team_seconds)
 
-    runtime.duty("tidy", tidy, seconds=_TIDY_SECONDS)
+    runtime.duty("tidy", tidy, seconds=settings.tidy_seconds)
     await bus.consume(STATUS_FACTS, folder.facts())
     await bus.consume(STATUS_PROGRESS, folder.transient())

@@ -24,6 +24,7 @@ class StatusSettings(CommonSettings):
     )
     stream_heartbeat_seconds: float = Field(20.0, gt=0, le=300, description="pace of websocket pings")
     log_keep: int = Field(10_000, ge=1, le=1_000_000, description="events kept a team for clients that come back")
+    tidy_seconds: float = Field(30.0, gt=0, le=3600, description="how often logs are trimmed and idle teams let go of")
     tombstone_days: int = Field(
         30,
         ge=1,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 from aiohttp.typedefs import Handler
@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 from services.status.channel import Channel, Client, Pace
 from services.status.domain import resumable
 from services.status.hub import Hub
-from services.status.store import Conflict, StatusStore
+from services.status.store import Conflict
 from shared.contract.errors import UserError
 from shared.contract.stream import CLOSE_RESUME, CLOSE_UNAUTHORIZED
 from shared.runtime import log
@@ -35,12 +35,17 @@ _CLOSE_SECONDS = 2.0
 _CANT_READ: tuple[type[Exception], ...] = (*OUTAGES, Conflict)
 
 
+class Log(Protocol):
+    """What resuming needs of the store; see StatusStore."""
+
+    async def has_logged(self, team: str, seq: int) -> bool: ...
+    async def log(self, team: str, after: int, upto: int) -> list[bytes]: ...
+
+
 class Stream:
     """The websocket route."""
 
-    def __init__(
-        self, hub: Hub, store: StatusStore, clock: Clock, metrics: Metrics, *, pace: Pace, heartbeat: float
-    ) -> None:
+    def __init__(self, hub: Hub, store: Log, clock: Clock, metrics: Metrics, *, pace: Pace, heartbeat: float) -> None:
         self._hub = hub
         self._store = store
         self._clock = clock

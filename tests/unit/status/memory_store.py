@@ -24,6 +24,7 @@ class MemoryStore:
         self.logs: dict[str, dict[int, LogEntry]] = {}
         self.epochs: dict[str, str] = {}
         self.writes = 0
+        self.unreadable: Exception | None = None  # raised by what reads the log or a team
         self._failure: tuple[BaseException, int, bool] | None = None
 
     def heal(self) -> None:
@@ -35,6 +36,7 @@ class MemoryStore:
         self._failure = (error, self.writes + write, after)
 
     async def load(self, team: str) -> Loaded:
+        self._check()
         log = self.logs.get(team, {})
         if not log or team not in self.epochs:
             self.epochs[team] = uuid.uuid4().hex
@@ -42,10 +44,15 @@ class MemoryStore:
         return Loaded(epoch=self.epochs[team], last=max(log, default=0), records=views)
 
     async def log(self, team: str, after: int, upto: int) -> list[bytes]:
+        self._check()
         log = self.logs.get(team, {})
         if any(seq not in log for seq in range(after + 1, upto + 1)):
             raise Conflict("trimmed")
         return [log[seq].data for seq in range(after + 1, upto + 1)]
+
+    def _check(self) -> None:
+        if self.unreadable is not None:
+            raise self.unreadable
 
     async def has_logged(self, team: str, seq: int) -> bool:
         return seq in self.logs.get(team, {})

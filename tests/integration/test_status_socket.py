@@ -1,0 +1,94 @@
+"""The websocket route by itself, over a real connection, on a store that fails: what a client is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pymongo.errors import AutoReconnect
+
+from services.cli.fold import Position
+from services.status.channel import Pace
+from services.status.handlers import Folder
+from services.status.hub import Hub
+from services.status.store import Conflict
+from services.status.ws import PATH, Stream
+from shared.contract.stream import CLOSE_RESUME
+from shared.runtime.auth import mint
+from shared.runtime.clock import SystemClock
+from shared.runtime.metrics import Metrics
+from shared.runtime.trace import Tracing
+from shared.runtime.web import application
+from tests.support.status_facts import changed, job
+from tests.support.stream_client import StreamClient, connected
+from tests.unit.status.memory_store import MemoryStore
+
+SECRET = "a secret of at least 32 characters"
+
+
+class World:
+    """The route on a server, and the store behind it."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.hub = Hub(self.store, SystemClock(), backlog=100)
+        self.folder = Folder(self.store, self.hub, SystemClock(), Metrics(), log_keep=100)
+        self.url = ""
+        self.session: aiohttp.ClientSession
+
+    def app(self) -> web.Application:
+        async def problems() -> dict[str, str]:
+            return {}
+
+        app = application(secret=SECRET, metrics=Metrics(), tracing=Tracing("test"), problems=problems)
+        pace = Pace(tick=0.01, idle=5, send=5)
+        stream = Stream(self.hub, self.store, SystemClock(), Metrics(), pace=pace, heartbeat=20)
+        app.add_routes([web.get(PATH, stream.handle)])
+        return app
+
+
+def watch(world: World, position: Position | None = None) -> AbstractAsyncContextManager[StreamClient]:
+    token = mint(SECRET, team="demo", role="viewer", name="Ada", now=datetime.now(UTC), lifetime=None)
+    return connected(world.session, world.url, position=position, headers={"Authorization": f"Bearer {token}"})
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    async with TestServer(made.app()) as server, aiohttp.ClientSession() as session:
+        made.url, made.session = str(server.make_url(PATH)), session
+        yield made
+
+
+async def test_a_store_that_is_away_is_told_before_the_upgrade(world: World) -> None:
+    world.store.unreadable = AutoReconnect("down")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        async with watch(world):
+            pass
+    assert caught.value.status == 503
+    assert caught.value.headers is not None
+    assert caught.value.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("error", [AutoReconnect("down"), Conflict("trimmed in the meantime")])
+async def test_a_catch_up_that_breaks_off_is_to_be_resumed(world: World, error: Exception) -> None:
+    for version in range(1, 5):
+        await world.folder.fold(changed(job(version=version)))
+    channel = await world.hub.channel("demo")
+    world.store.unreadable = error
+    async with watch(world, Position(channel.epoch, 1)) as client:
+        assert await client.closed() == CLOSE_RESUME
+
+
+async def test_a_service_that_drains_takes_nobody(world: World) -> None:
+    await world.hub.drain()
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        async with watch(world):
+            pass
+    assert caught.value.status == 503
