@@ -81,16 +81,20 @@ class Stack:
         return left
 
     def trainer(self, name: str) -> psutil.Process:
-        """The trainer process of that name (`trainer-1`), not the one that restarts it and not its child."""
+        """The trainer process of that name (`trainer-1`)."""
+        return self.service("trainer", TRAINER_NAME=name)
+
+    def service(self, name: str, **environ: str) -> psutil.Process:
+        """The process of a service, not the one that restarts it and not a child of it."""
         assert self.process is not None
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
-                words, environ = process.cmdline(), process.environ()
+                words, found = process.cmdline(), process.environ()
             except psutil.Error:
                 continue
-            if words[-2:] == ["-m", "services.trainer"] and environ.get("TRAINER_NAME") == name:
+            if words[-2:] == ["-m", f"services.{name}"] and environ.items() <= found.items():
                 return process
-        raise AssertionError(f"no process of {name}")
+        raise AssertionError(f"no process of {name} {environ}")
 
     def cli(self, *words: str, expect: int = 0) -> str:
         """Run `trainyard` and return what it printed; asserts the exit status."""

@@ -1,0 +1,146 @@
+"""The page in headless Chromium, on the real stack: upload, start, watch the state change without a reload, stop, download."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.e2e.conftest import ROOT, Stack
+from tests.support.fixtures import missing
+
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_PICTURES = ROOT / "test-artifacts"
+_SOON, _TRAINING = 10_000, 240_000
+
+pytestmark = pytest.mark.timeout(480)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, or the one that CHROMIUM names."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        missing("no Chromium: `make test` installs Debian's; elsewhere set CHROMIUM to a browser's path")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A page at the gateway; an error on its console fails the test, and so does a reload."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 860})
+    problems: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            problems.append(message.text)
+
+    opened.on("console", heard)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(stack.url)
+    opened.evaluate("window.sameDocument = true")
+    yield opened
+    assert opened.evaluate("window.sameDocument"), "the page was reloaded"
+    opened.close()
+    # While a service restarts, the browser itself logs the failed connections.
+    assert not [
+        problem for problem in problems if "WebSocket" not in problem and "Failed to load resource" not in problem
+    ]
+
+
+def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: Stack, tmp_path: Path) -> None:
+    _PICTURES.mkdir(exist_ok=True)
+    archive = tmp_path / "field.zip"
+    stack.cli("sample", str(archive), "--pictures", "120")
+    expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=_SOON)
+
+    page.get_by_role("link", name="Datasets").click()
+    page.get_by_test_id("upload-file").set_input_files(archive)
+    page.get_by_test_id("upload-name").fill("Field photos")
+    page.get_by_test_id("upload-submit").click()
+    row = page.get_by_test_id("dataset-row").filter(has_text="Field photos")
+    expect(row).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("import-report")).to_contain_text("120")
+
+    start = page.get_by_test_id("start-training")
+    expect(start).to_be_disabled()
+    row.get_by_role("checkbox").check()
+    expect(start).to_be_enabled()
+    start.click()
+    expect(page.get_by_test_id("plan-sentences")).to_contain_text("training pictures", timeout=_SOON)
+    page.get_by_test_id("description").fill("PageModel")
+    page.get_by_test_id("steps").fill("9")
+    page.get_by_test_id("start-submit").click()
+    expect(page.get_by_text("The number of steps must be from 10")).to_be_visible(timeout=_SOON)
+    page.get_by_test_id("steps").fill("600")
+    page.get_by_test_id("max-minutes").fill("12")
+    page.screenshot(path=_PICTURES / "start-training.png")
+    page.get_by_test_id("start-submit").click()
+
+    model = page.get_by_test_id("model-row").filter(has_text="PageModel")
+    state = model.get_by_test_id("job-state")
+    expect(state).to_be_visible(timeout=_SOON)
+    # Nothing stays grey: the rest of the page can be used at once.
+    page.get_by_role("link", name="Datasets").click()
+    expect(page.get_by_test_id("dataset-row").first).to_be_visible()
+    page.get_by_role("link", name="Models").click()
+
+    expect(state).to_have_attribute("data-state", "RUNNING", timeout=_TRAINING)
+    before = model.get_by_test_id("training-time").inner_text()
+    expect(model.get_by_test_id("training-time")).not_to_have_text(before, timeout=_SOON)
+    expect(model.get_by_test_id("steps-completed")).not_to_have_text("0", timeout=_SOON)
+    left = page.get_by_test_id("minutes-left")
+    reserved = int(left.get_attribute("data-seconds") or 0)
+
+    model.get_by_role("link", name="PageModel").click()
+    detail = page.get_by_test_id("model-page")
+    expect(detail.get_by_test_id("metrics")).to_contain_text("DetectionBoxes_Precision/mAP", timeout=_TRAINING)
+    page.screenshot(path=_PICTURES / "model-running.png", full_page=True)
+    detail.get_by_test_id("stop-button").click()
+    page.get_by_test_id("confirm-button").click()
+    expect(detail.get_by_test_id("job-state")).to_have_attribute("data-state", "STOPPED", timeout=_TRAINING)
+    # What was not used came back: of 12 minutes at least ten.
+    page.wait_for_function(
+        "least => Number(document.querySelector('[data-testid=minutes-left]').dataset.seconds) >= least",
+        arg=reserved + 600,
+        timeout=_SOON,
+    )
+    with page.expect_download(timeout=_SOON) as download:
+        detail.get_by_test_id("download-file").first.click()
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    assert saved.name == "PageModel-float32.tflite"
+    assert saved.read_bytes()[4:8] == b"TFL3"
+    page.get_by_role("link", name="Models").click()
+    page.screenshot(path=_PICTURES / "models.png")
+
+
+def test_the_page_survives_the_death_of_the_service_that_feeds_it(page: Page, browser: Browser, stack: Stack) -> None:
+    other = browser.new_page()
+    other.goto(stack.url)
+    ended = next(model for model in stack.cli_json("models")["models"] if model["description"] == "PageModel")
+    for tab in (page, other):
+        expect(tab.get_by_test_id("connection")).to_contain_text("Live", timeout=_SOON)
+        expect(tab.locator(f"[data-model-id='{ended['id']}']")).to_be_visible()
+    stack.service("status").kill()
+    expect(page.get_by_test_id("connection")).not_to_contain_text("Live", timeout=_SOON)
+    stack.cli("delete", ended["id"], "--yes")
+    for tab in (page, other):
+        expect(tab.get_by_test_id("connection")).to_contain_text("Live", timeout=30_000)
+        expect(tab.locator(f"[data-model-id='{ended['id']}']")).to_have_count(0, timeout=_SOON)
+    other.close()
