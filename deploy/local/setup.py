@@ -65,6 +65,10 @@ class Stamps:
         except FileNotFoundError:
             return False
 
+    def known(self, step: str) -> bool:
+        """Whether the step was ever done here."""
+        return (self._folder / step).exists()
+
     def done(self, step: str, digest: str) -> None:
         """Remember it."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -97,12 +101,14 @@ class Setup:
         return True
 
     def _environment(self) -> bool:
-        # A virtual environment holds absolute paths: a copied or moved checkout needs a new one.
+        # A virtual environment holds absolute paths, so a copied or moved checkout needs a new one; one that was made by
+        # hand is taken over.
+        clear = ["--clear"] if self._stamps.known("venv") else []
         return self._step(
             "venv",
             digest_of([str(self._checkout), sys.version]),
             "making a virtual environment",
-            [[sys.executable, "-m", "venv", str(self._venv)]],
+            [[sys.executable, "-m", "venv", *clear, str(self._venv)]],
             exists=self._python,
         )
 

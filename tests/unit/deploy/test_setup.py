@@ -26,7 +26,9 @@ def test_an_old_python_and_another_system_are_refused_with_the_way_out() -> None
 def test_a_stamp_is_fresh_for_what_it_was_made_for_only(tmp_path: Path) -> None:
     stamps = Stamps(tmp_path / "stamps")
     assert not stamps.fresh("step", "a")
+    assert not stamps.known("step")
     stamps.done("step", "a")
+    assert stamps.known("step")
     assert stamps.fresh("step", "a")
     assert not stamps.fresh("step", "b")
 
