@@ -279,10 +279,10 @@ class Submissions:
             default_max_minutes=min(default_minutes, limits.max_minutes),
             minutes_left=minutes_left,
             sentences=[
-                f"Your data has {train_frames:,} training pictures.",
+                f"Your data has {_count(train_frames, 'training picture')}.",
                 f"Each step looks at {batch_size} of them: that is the batch size.",
-                f"One epoch, a full pass over your data, takes {per_epoch:,} steps.",
-                f"{steps:,} steps perform {performed:,} epochs; {recommended:,} steps are recommended.",
+                f"One epoch, a full pass over your data, takes {_count(per_epoch, 'step')}.",
+                f"{steps:,} steps perform {_count(performed, 'epoch')}; {recommended:,} steps are recommended.",
                 f"It will take about {_span(wall)} on a {accelerator.upper()} trainer. Only time spent on steps that are"
                 " saved counts against your minutes.",
             ],
@@ -373,7 +373,11 @@ def _same(job: Job, fingerprint: str) -> Job:
 
 def _span(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
-    return f"{minutes} minute{'s' if minutes != 1 else ''}" if minutes < 90 else f"{minutes / 60:.1f} hours"
+    return _count(minutes, "minute") if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _refuse(field: str, message: str) -> NoReturn:
