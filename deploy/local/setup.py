@@ -1,7 +1,7 @@
 """Makes a checkout ready to run: `make setup`.
 
-Runs before anything is installed, so: standard library alone, and no import of the project. Owns the Debian packages, the
-virtual environment and the built web client. Each step has a stamp, the hash of all that its result depends on, so that
+Runs before anything is installed, so: standard library alone. Owns the order of the steps, the virtual environment and the
+built web client. Each step has a stamp, the hash of all that its result depends on, so that
 a second run takes a fraction of a second.
 """
 
@@ -10,46 +10,16 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
-import importlib.util
 import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.local.machine import SetupFailed, check_python, install_debian, missing_packages, run
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable")
-_OLDEST_PYTHON = (3, 11)
-# Services that come with the packages must not start, neither now nor with the machine: the stack runs its own. The policy
-# file is how Debian lets an administrator say so; one that is there already is respected.
-_INSTALL = """
-set -e
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 1' HUP INT TERM
-    printf '#!/bin/sh\\nexit 101\\n' > "$policy"
-    chmod 755 "$policy"
-fi
-export DEBIAN_FRONTEND=noninteractive
-apt-get -q update
-apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
-if [ -d /run/systemd/system ]; then
-    for package in "$@"; do
-        case "$package" in
-            rabbitmq-server) systemctl disable --quiet rabbitmq-server.service epmd.service epmd.socket || true ;;
-            nginx-light) systemctl disable --quiet nginx.service || true ;;
-        esac
-    done
-fi
-"""
-
-
-class SetupFailed(Exception):
-    """A step can't be done here; the text says what a person can do about it."""
 
 
 class Stamps:
@@ -179,71 +149,6 @@ class Setup:
         return True
 
 
-def check_python(version: tuple[int, ...], platform: str) -> None:
-    """Raise SetupFailed on a Python or a system that can't run this."""
-    if version < _OLDEST_PYTHON:
-        found, needed = (".".join(map(str, number)) for number in (version, _OLDEST_PYTHON))
-        raise SetupFailed(f"this is Python {found}, {needed} or newer is needed: make setup PYTHON=python{needed}")
-    if platform != "linux":
-        raise SetupFailed("the local stack runs on Linux (Debian 12, Ubuntu 24.04); elsewhere use docker compose")
-
-
-def missing_packages(environ: Mapping[str, str], *, for_tests: bool, with_venv: bool) -> list[str]:
-    """Which Debian packages this machine lacks; what is there from another source counts."""
-    path = f"{environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    missing = []
-    if not list(Path("/").glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")):
-        missing.append("rabbitmq-server")
-    if shutil.which("nginx", path=path) is None:
-        missing.append("nginx-light")
-    if with_venv and importlib.util.find_spec("ensurepip") is None:
-        missing.append(f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
-    if for_tests and find_browser(environ) is None:
-        if _is_ubuntu():  # its chromium package is a snap, which needs a running snapd and can't see /tmp
-            raise SetupFailed(
-                "the tests need a browser: install Google Chrome, or make test CHROMIUM=/path/to/chromium"
-            )
-        missing.append("chromium")
-    return missing
-
-
-def find_browser(environ: Mapping[str, str]) -> str | None:
-    """The browser for the tests: $CHROMIUM, else the first of the usual names on the PATH."""
-    if chosen := environ.get("CHROMIUM"):
-        if shutil.which(chosen) is None:
-            raise SetupFailed(f"CHROMIUM is {chosen!r}: there is no such program")
-        return chosen
-    found = (shutil.which(name, path=environ.get("PATH")) for name in BROWSERS)
-    return next((path for path in found if path), None)
-
-
-def install_debian(packages: Sequence[str]) -> None:
-    """Install as root or through sudo; raises SetupFailed with the line to type where neither is possible."""
-    by_hand = f"install these first: apt-get install --no-install-recommends {' '.join(packages)}"
-    if shutil.which("apt-get") is None:
-        raise SetupFailed(f"this machine has no apt-get; {by_hand}")
-    command = ["sh", "-c", _INSTALL, "sh", *packages]
-    if os.geteuid() != 0:
-        command = [*_sudo(by_hand), *command]
-    run(command, cwd=Path("/"), environ=os.environ)
-
-
-def _sudo(by_hand: str) -> list[str]:
-    if shutil.which("sudo"):
-        if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
-            return ["sudo", "-n"]
-        if sys.stdin.isatty():
-            return ["sudo"]
-    raise SetupFailed(f"Debian packages are missing and neither root nor sudo is to be had; as root, {by_hand}")
-
-
-def _is_ubuntu() -> bool:
-    try:
-        return "ID=ubuntu" in Path("/etc/os-release").read_text().splitlines()
-    except FileNotFoundError:
-        return False
-
-
 def sources(folder: Path, *, skip: Sequence[str]) -> list[Path]:
     """Every file under `folder` but those in the folders named by `skip`, in a fixed order."""
     found = []
@@ -261,17 +166,6 @@ def digest_of(parts: Iterable[Path | str]) -> str:
         total.update(f"{part}\0{len(content)}\0".encode())
         total.update(content)
     return total.hexdigest()
-
-
-def run(command: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> None:
-    """Run a command that a person watches; raises SetupFailed when it fails."""
-    shown = " ".join(word if "\n" not in word else "…" for word in command)
-    try:
-        code = subprocess.run(command, cwd=cwd, env=dict(environ), check=False).returncode
-    except OSError as error:
-        raise SetupFailed(f"this could not be run ({error}): {shown}") from error
-    if code != 0:
-        raise SetupFailed(f"this failed with code {code}, the lines above say why: {shown}")
 
 
 @contextmanager

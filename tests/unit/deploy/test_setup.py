@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import setup
-from deploy.local.setup import SetupFailed, Stamps, check_python, digest_of, find_browser, missing_packages, sources
+from deploy.local import machine
+from deploy.local.machine import SetupFailed, check_python, find_browser, missing_packages
+from deploy.local.setup import Stamps, alone, digest_of, sources
 
 
 def test_an_old_python_and_another_system_are_refused_with_the_way_out() -> None:
@@ -64,7 +65,7 @@ def test_a_chosen_browser_wins_and_must_exist(tmp_path: Path) -> None:
 
 
 def test_a_bare_machine_lacks_a_browser_for_the_tests_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "_is_ubuntu", lambda: False)
+    monkeypatch.setattr(machine, "_is_ubuntu", lambda: False)
     environ = {"PATH": str(tmp_path)}
     with_tests = missing_packages(environ, for_tests=True, with_venv=False)
     assert [name for name in with_tests if name not in missing_packages(environ, for_tests=False, with_venv=False)] == [
@@ -73,7 +74,7 @@ def test_a_bare_machine_lacks_a_browser_for_the_tests_only(tmp_path: Path, monke
 
 
 def test_on_ubuntu_the_browser_is_asked_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "_is_ubuntu", lambda: True)
+    monkeypatch.setattr(machine, "_is_ubuntu", lambda: True)
     with pytest.raises(SetupFailed, match=r"make test CHROMIUM=/path/to/chromium"):
         missing_packages({"PATH": str(tmp_path)}, for_tests=True, with_venv=False)
 
@@ -85,17 +86,17 @@ def test_without_root_and_sudo_the_line_to_type_is_printed(tmp_path: Path, monke
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SetupFailed, match=r"as root, install these first: apt-get install .* nginx-light"):
-        setup.install_debian(["nginx-light"])
+        machine.install_debian(["nginx-light"])
     apt.unlink()
     with pytest.raises(SetupFailed, match="this machine has no apt-get"):
-        setup.install_debian(["nginx-light"])
+        machine.install_debian(["nginx-light"])
 
 
 def test_a_failing_and_a_missing_command_are_named(tmp_path: Path) -> None:
     with pytest.raises(SetupFailed, match="failed with code 3"):
-        setup.run([sys.executable, "-c", "raise SystemExit(3)"], cwd=tmp_path, environ=os.environ)
+        machine.run([sys.executable, "-c", "raise SystemExit(3)"], cwd=tmp_path, environ=os.environ)
     with pytest.raises(SetupFailed, match="could not be run"):
-        setup.run(["/no/such/program"], cwd=tmp_path, environ=os.environ)
+        machine.run(["/no/such/program"], cwd=tmp_path, environ=os.environ)
 
 
 def test_two_setups_do_not_collide(tmp_path: Path) -> None:
@@ -114,6 +115,6 @@ def test_two_setups_do_not_collide(tmp_path: Path) -> None:
             assert other.stdin is not None
             other.stdin.close()  # the other one ends
 
-        with setup.alone(tmp_path, told_so):
+        with alone(tmp_path, told_so):
             assert other.wait() == 0
     assert told == ["another setup is at work here: waiting for it"]
