@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from deploy.local.settings import Ports, SettingError, Settings, read_settings
 from deploy.local.stack import addresses
 from shared.contract.jobs import JobState
 from shared.contract.stream import MetricPoint
-from shared.contract.views import JobView
+from shared.contract.views import DatasetView, JobView
 from shared.runtime.artifacts import Artifacts
 
 PICTURES = 3
@@ -98,15 +99,12 @@ def run(settings: Settings, output: Path, steps: int, began: float) -> None:
     description = time.strftime("Demo %Y-%m-%d %H:%M:%S")
 
     command.show("sample", str(output / "sample.zip"))
-    added = json.loads(command.ask("datasets", "add", str(output / "sample.zip"), "--name", description))["dataset"]
-    print(
-        f"\n$ trainyard datasets add {output / 'sample.zip'}\n"
-        f"{added['train_frames']} pictures for training, {added['eval_frames']} for evaluation; "
-        f"labels: {', '.join(label['name'] for label in added['labels'])}",
-        flush=True,
-    )
+    command.show("datasets", "add", str(output / "sample.zip"), "--name", description)
+    added = _dataset(command, description)
     print(f"\nWatch it live in the browser, too: {settings.url}", flush=True)
-    command.show("train", "--dataset", added["id"], "--steps", str(steps), "--description", description, "--yes")
+    if settings.environ.get("DISPLAY") or settings.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(settings.url)
+    command.show("train", "--dataset", added.id, "--steps", str(steps), "--description", description, "--yes")
     job = _job(command, description)
     shown = msgspec.json.decode(command.ask("show", job.id), type=ShownModel)
     if shown.model.state is not JobState.SUCCEEDED:
@@ -116,7 +114,7 @@ def run(settings: Settings, output: Path, steps: int, began: float) -> None:
 
     model = output / "model.tflite"
     command.show("download", job.id, "--format", "float32", "--output", str(model))
-    pictures = save_pictures(_artifacts(settings), added["prefix"], output)
+    pictures = save_pictures(_artifacts(settings), added.prefix, output)
     command.show("detect", str(model), *map(str, pictures), "--output", str(output / "detections"))
     page = output / "summary.md"
     found = sorted((output / "detections").glob("*.png"))
@@ -178,6 +176,14 @@ def _artifacts(settings: Settings) -> Artifacts:
     return Artifacts(addresses(settings, Ports(0))["ARTIFACTS_URL"])
 
 
+def _dataset(command: Commands, name: str) -> DatasetView:
+    datasets = msgspec.json.decode(command.ask("datasets", "list"), type=dict[str, list[DatasetView]])["datasets"]
+    for dataset in datasets:
+        if dataset.name == name:
+            return dataset
+    raise DemoFailed(f"no dataset called {name!r} was found")
+
+
 def _job(command: Commands, description: str) -> JobView:
     models = msgspec.json.decode(command.ask("models"), type=dict[str, list[JobView]])["models"]
     for job in models:
@@ -187,7 +193,7 @@ def _job(command: Commands, description: str) -> JobView:
 
 
 def _steps(settings: Settings) -> int:
-    text = settings.environ.get("DEMO_STEPS") or "200"
+    text = settings.environ.get("DEMO_STEPS") or "300"
     if not text.isdigit():
         raise SettingError(f"DEMO_STEPS is {text!r}: it must be a number of steps")
     return int(text)
