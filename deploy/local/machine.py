@@ -65,7 +65,7 @@ def missing_packages(environ: Mapping[str, str], *, for_tests: bool, with_venv: 
     if with_venv and importlib.util.find_spec("ensurepip") is None:
         missing.append(f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
     if for_tests and find_browser(environ) is None:
-        if _is_ubuntu():  # its chromium package is a snap, which needs a running snapd and can't see /tmp
+        if is_ubuntu():  # its chromium package is a snap, which needs a running snapd and can't see /tmp
             raise SetupFailed(
                 "the tests need a browser: install Google Chrome, or make test CHROMIUM=/path/to/chromium"
             )
@@ -103,9 +103,10 @@ def _sudo(by_hand: str) -> list[str]:
     raise SetupFailed(f"Debian packages are missing and neither root nor sudo is to be had; as root, {by_hand}")
 
 
-def _is_ubuntu() -> bool:
+def is_ubuntu(release: Path = Path("/etc/os-release")) -> bool:
+    """Whether this is Ubuntu; a system that doesn't say what it is, isn't."""
     try:
-        return "ID=ubuntu" in Path("/etc/os-release").read_text().splitlines()
+        return "ID=ubuntu" in release.read_text().splitlines()
     except FileNotFoundError:
         return False
 

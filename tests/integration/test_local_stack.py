@@ -35,7 +35,8 @@ class Stack:
         (self.port,) = free_ports(1)
         self.log = folder / "up.log"
         own = {"TRAINYARD_DATA": str(self.data), "TRAINYARD_PORT": str(self.port), "LOG_FORMAT": "json"}
-        self.environ = {**os.environ, **own, **environ}
+        mine = {"RABBITMQ_URL", "MONGO_URL", "ARTIFACTS_URL", "TRAINYARD_BASE_PORT", "TRAINYARD_SECRET", "TRAINERS"}
+        self.environ = {key: value for key, value in os.environ.items() if key not in mine} | own | environ
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:

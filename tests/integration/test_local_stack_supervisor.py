@@ -183,6 +183,15 @@ async def test_long_and_unfinished_lines_are_passed_on(world: World, capsys: pyt
     assert "tail" in printed
 
 
+def test_a_reader_that_went_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        Console(["store"]).line("store", "nobody hears this")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # so that closing can flush
+
+
 def test_one_stack_for_one_data_folder(tmp_path: Path) -> None:
     assert running_stack(tmp_path / "none") is None
     assert running_stack(tmp_path) is None

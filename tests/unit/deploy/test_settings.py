@@ -6,7 +6,9 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 import pytest
 
 from deploy.local import ports
@@ -110,7 +112,13 @@ def test_the_page_s_port_in_use_is_refused_and_names_the_setting(tmp_path: Path,
         check_gateway_port(settings(tmp_path, TRAINYARD_PORT=str(taken)))
 
 
-def test_a_port_that_nobody_lets_us_see_the_holder_of_is_still_explained() -> None:
+def test_a_port_whose_holder_cannot_be_seen_is_still_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     (free,) = ports.free_ports(1)
     assert ports.is_free(free)
+    assert ports.holder(free) == "another program"
+
+    def refuse(kind: str) -> NoReturn:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", refuse)
     assert ports.holder(free) == "another program"

@@ -65,7 +65,7 @@ def test_a_chosen_browser_wins_and_must_exist(tmp_path: Path) -> None:
 
 
 def test_a_bare_machine_lacks_a_browser_for_the_tests_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_is_ubuntu", lambda: False)
+    monkeypatch.setattr(machine, "is_ubuntu", lambda: False)
     environ = {"PATH": str(tmp_path)}
     with_tests = missing_packages(environ, for_tests=True, with_venv=False)
     assert [name for name in with_tests if name not in missing_packages(environ, for_tests=False, with_venv=False)] == [
@@ -74,7 +74,7 @@ def test_a_bare_machine_lacks_a_browser_for_the_tests_only(tmp_path: Path, monke
 
 
 def test_on_ubuntu_the_browser_is_asked_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_is_ubuntu", lambda: True)
+    monkeypatch.setattr(machine, "is_ubuntu", lambda: True)
     with pytest.raises(SetupFailed, match=r"make test CHROMIUM=/path/to/chromium"):
         missing_packages({"PATH": str(tmp_path)}, for_tests=True, with_venv=False)
 
@@ -118,3 +118,11 @@ def test_two_setups_do_not_collide(tmp_path: Path) -> None:
         with alone(tmp_path, told_so):
             assert other.wait() == 0
     assert told == ["another setup is at work here: waiting for it"]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("NAME=x\nID=ubuntu\n", True), ("ID=debian\n", False), (None, False)])
+def test_ubuntu_is_known_by_its_release_file(tmp_path: Path, text: str | None, expected: bool) -> None:
+    release = tmp_path / "os-release"
+    if text is not None:
+        release.write_text(text)
+    assert machine.is_ubuntu(release) is expected
