@@ -145,6 +145,8 @@ def _part(
         case _:
             port = ports.of(kind)
             own = {"PORT": str(port)}
+            if kind == "dataset":
+                own["IMPORT_DIR"] = str(settings.data / "imports")
             return partial(answers_ready, port, "/readyz"), SERVICE_READY_SECONDS, SERVICE_STOP_SECONDS, own
 
 

@@ -19,7 +19,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 SERVICES = ("dataset", "scheduler", "status", "trainer")
 # What other software than ours reads.
-OF_LIBRARIES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "TMPDIR"}
+OF_LIBRARIES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
 TEMPLATE_NAMES = set(re.findall(r"\$\{(\w+)\}", gateway.TEMPLATE.read_text()))
 
 

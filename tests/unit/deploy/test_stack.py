@@ -58,6 +58,7 @@ def test_services_are_told_where_everything_is_and_listen_on_loopback(tmp_path: 
     assert scheduler["ARTIFACTS_URL"] == (tmp_path / ".trainyard" / "artifacts").as_uri()
     assert scheduler["MIN_STEPS"] == "20"
     assert scheduler["TRAINYARD_SECRET"] == CREDENTIALS.secret
+    assert built["dataset"].environment["IMPORT_DIR"] == str(tmp_path / ".trainyard" / "imports")
 
 
 def test_only_the_gateway_knows_the_page_s_token(tmp_path: Path) -> None:
