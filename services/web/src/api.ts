@@ -38,8 +38,6 @@ export interface StartingModelView {
   name: string;
   summary: string;
   input_size: number;
-  batch_size: number;
-  accelerator: string;
 }
 
 export interface Limits {
@@ -94,14 +92,16 @@ export interface Compatibility {
   differences: Difference[];
 }
 
-export interface Skipped {
+export interface SkippedFile {
   file: string;
   reason: string;
 }
 
+/** `skipped` are the first ones, `skipped_total` counts all. */
 export interface ImportReport {
-  read: number | Record<string, number>;
-  skipped: Skipped[];
+  read: { pictures: number };
+  boxes: number;
+  skipped: SkippedFile[];
   skipped_total: number;
   warnings: string[];
 }

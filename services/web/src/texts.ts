@@ -9,6 +9,16 @@ const capital = (sentence: string): string => sentence.charAt(0).toUpperCase() +
 
 const listed = (names: readonly string[]): string => names.map((name) => `“${name}”`).join(", ");
 
+/** "starts 14:40 to 14:55"; what has passed already is left out. */
+function expected(verb: string, earliest: string | null, latest: string | null, now: number): string {
+  if (earliest === null || latest === null) return "";
+  if (Date.parse(latest) <= now) return `${verb} any moment`;
+  const to = clock(latest, now);
+  if (Date.parse(earliest) <= now) return `${verb} by ${to}`;
+  const from = clock(earliest, now);
+  return from === to ? `${verb} about ${from}` : `${verb} ${from} to ${to}`;
+}
+
 export const texts = {
   product: "Trainyard",
   skip: "Skip to content",
@@ -42,7 +52,7 @@ export const texts = {
 
   signIn: {
     title: "Sign in",
-    hint: "Your session is missing or has ended. Paste the access token that your team was given.",
+    hint: "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
     token: "Access token",
     submit: "Sign in",
   },
@@ -142,8 +152,8 @@ export const texts = {
     abort: "Cancel upload",
     failed: (name: string) => `“${name}” wasn’t imported`,
     done: (name: string) => `“${name}” is imported`,
-    read: (read: number, train: number, evaluation: number) =>
-      `${plural(read, "picture")} read: ${whole(train)} for training, ${whole(evaluation)} for evaluation.`,
+    read: (read: number, boxes: number, train: number, evaluation: number) =>
+      `${plural(read, "picture")} with ${plural(boxes, "box", "boxes")} read: ${whole(train)} for training, ${whole(evaluation)} for evaluation.`,
     skipped: (count: number) => `${plural(count, "file")} skipped`,
     andMore: (count: number) => `and ${whole(count)} more`,
     warnings: (count: number) => plural(count, "warning"),
@@ -173,18 +183,8 @@ export const texts = {
     stepsTitle: (saved: number) => `${whole(saved)} steps are saved in a checkpoint`,
     stepsBar: (made: number, requested: number) => `${whole(made)} of ${whole(requested)} steps`,
     place: (position: number) => (position === 1 ? "Next in the queue" : `Place ${position} in the queue`),
-    starts: (place: QueuePlace, now: number) => {
-      if (place.start_from === null || place.start_to === null) return "";
-      const from = clock(place.start_from, now);
-      const to = clock(place.start_to, now);
-      return from === to ? `starts about ${from}` : `starts ${from} to ${to}`;
-    },
-    ends: (place: QueuePlace, now: number) => {
-      if (place.end_from === null || place.end_to === null) return "";
-      const from = clock(place.end_from, now);
-      const to = clock(place.end_to, now);
-      return from === to ? `ends about ${from}` : `ends ${from} to ${to}`;
-    },
+    starts: (place: QueuePlace, now: number) => expected("starts", place.start_from, place.start_to, now),
+    ends: (place: QueuePlace, now: number) => expected("ends", place.end_from, place.end_to, now),
     left: (seconds: number) => capital(`${roughly(seconds)} left.`),
     retryAfter: (at: string, now: number) =>
       Date.parse(at) <= now ? "You can try again now." : `Try again after ${clock(at, now)}.`,

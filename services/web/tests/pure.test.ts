@@ -6,7 +6,7 @@ import { hashOf, parseRoute, type Route } from "../src/route";
 import { inOrder, lossChart, metricNames, precisionChart } from "../src/series";
 import { EMPTY, fold, type State, withMetrics } from "../src/store";
 import { texts } from "../src/texts";
-import { job, point, progress, snapshot } from "./samples";
+import { job, place, point, progress, snapshot } from "./samples";
 
 const exported = { step: 100, prefix: "p", checks: {}, files: [{ format: "float32", name: "m.tflite", bytes: 1, sha256: "0" }] };
 const checkpoint = { step: 100, stepping_seconds: 50, saved_at: "2026-03-01T12:00:00Z", prefix: "p", map: 0.3, best_step: 100, best_map: 0.3 };
@@ -35,6 +35,21 @@ describe("actions", () => {
     expect(roleRefusal("viewer")).toBe(texts.errors.viewer);
     expect(roleRefusal("member")).toBeNull();
     expect(roleRefusal(undefined)).toBeNull();
+  });
+});
+
+describe("a queue's forecast", () => {
+  const now = Date.parse("2026-03-01T12:00:00Z");
+  const at = (minutes: number) => new Date(now + minutes * 60_000).toISOString();
+  const starts = (from: number | null, to: number | null) =>
+    texts.models.starts({ ...place("m1", 1), start_from: from === null ? null : at(from), start_to: to === null ? null : at(to) }, now);
+
+  test("is a range, a time or nothing, and never in the past", () => {
+    expect(starts(11, 19)).toMatch(/^starts \d\d:11 to \d\d:19$/);
+    expect(starts(11, 11)).toMatch(/^starts about \d\d:11$/);
+    expect(starts(-3, 19)).toMatch(/^starts by \d\d:19$/);
+    expect(starts(-9, -1)).toBe("starts any moment");
+    expect(starts(null, null)).toBe("");
   });
 });
 

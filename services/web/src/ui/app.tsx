@@ -30,6 +30,8 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
     setToasts((shown) => [...shown.slice(-3), { id: (shown.at(-1)?.id ?? 0) + 1, tone, message }]);
   }, []);
 
+  const dismiss = useCallback((id: number) => setToasts((shown) => shown.filter((toast) => toast.id !== id)), []);
+
   const who = useCallback(async () => {
     try {
       setSession(await api.session());
@@ -82,7 +84,7 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
         )}
       </main>
       {preset !== null && <StartTraining preset={preset} onClose={() => setPreset(null)} />}
-      <Toasts toasts={toasts} onDismiss={(id) => setToasts((shown) => shown.filter((toast) => toast.id !== id))} />
+      <Toasts toasts={toasts} onDismiss={dismiss} />
       <div class="sr" aria-live="polite">
         {spoken}
       </div>

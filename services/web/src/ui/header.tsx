@@ -31,7 +31,7 @@ export function Header({ current }: { current: "datasets" | "models" | null }): 
         </nav>
         <div class="top-right">
           <Minutes />
-          {team !== undefined && <span class="team">{texts.header.team(team, session?.name)}</span>}
+          <span class="team">{team === undefined ? "" : texts.header.team(team, session?.name)}</span>
           <Marker connection={view.connection} />
         </div>
       </div>

@@ -1,8 +1,7 @@
 /** Bringing a dataset in: choose or drop a zip, watch it go, read what was made of it. */
 import type { JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { type ApiError, type Imported, type ImportReport, asApiError, isAbort } from "../api";
-import { whole } from "../format";
+import { type ApiError, type Imported, asApiError, isAbort } from "../api";
 import { texts } from "../texts";
 import { Icon } from "./bits";
 import { usePage } from "./context";
@@ -186,6 +185,7 @@ function Sending({ phase }: { phase: Extract<Phase, { kind: "sending" }> }): JSX
 
 function Report({ imported, onClose }: { imported: Imported; onClose: () => void }): JSX.Element {
   const { dataset, report } = imported;
+  const unlisted = report.skipped_total - report.skipped.length;
   return (
     <div class="upload-report" role="status" data-testid="import-report">
       <header>
@@ -196,7 +196,7 @@ function Report({ imported, onClose }: { imported: Imported; onClose: () => void
           <Icon name="cross" />
         </button>
       </header>
-      <p>{texts.upload.read(readOf(report), dataset.train_frames, dataset.eval_frames)}</p>
+      <p>{texts.upload.read(report.read.pictures, report.boxes, dataset.train_frames, dataset.eval_frames)}</p>
       {report.warnings.length > 0 && (
         <details open>
           <summary class="warn-text">{texts.upload.warnings(report.warnings.length)}</summary>
@@ -226,14 +226,9 @@ function Report({ imported, onClose }: { imported: Imported; onClose: () => void
               ))}
             </tbody>
           </table>
-          {report.skipped_total > report.skipped.length && <p>{texts.upload.andMore(report.skipped_total - report.skipped.length)} ({whole(report.skipped_total)})</p>}
+          {unlisted > 0 && <p class="muted">{texts.upload.andMore(unlisted)}</p>}
         </details>
       )}
     </div>
   );
-}
-
-function readOf(report: ImportReport): number {
-  if (typeof report.read === "number") return report.read;
-  return Object.values(report.read).reduce((total, count) => total + count, 0);
 }
