@@ -95,7 +95,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         trainers=trainers,
         bus=bus,
         clock=clock,
-        envelope=about_job,
+        envelope=about,
         lease_seconds=settings.lease_seconds,
         changed=changed,
     )

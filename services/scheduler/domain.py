@@ -106,6 +106,7 @@ def started(job: Job, attempt: int, fact: TrainingStarted) -> Change:
     """The first step of this attempt is made."""
     _fence(job, attempt)
     state = step(job.view.state, Trigger.STARTED, _situation(job))
+    job = _walked_back(job, fact)
     view = replace(
         job.view,
         state=state,
@@ -129,9 +130,11 @@ def checkpointed(job: Job, attempt: int, fact: TrainingCheckpointed) -> Change:
     """A durable checkpoint: steps that can't be lost any more, and the most that can be charged."""
     _fence(job, attempt)
     last = job.view.checkpoint
-    if last is not None and fact.step <= last.step:
-        raise Stale(f"checkpoint {fact.step} is not after {last.step}")
     value = fact.evaluation.get(MAP)
+    # One that was told before its evaluation is told again with it.
+    completes = last is not None and fact.step == last.step and last.map is None and value is not None
+    if last is not None and fact.step <= last.step and not completes:
+        raise Stale(f"checkpoint {fact.step} is not after {last.step}")
     best_step, best_map = (None, None) if last is None else (last.best_step, last.best_map)
     if fact.best and value is not None:
         best_step, best_map = fact.step, value
@@ -294,6 +297,25 @@ def _situation(job: Job) -> Situation:
 def _mark(attempts: list[AttemptView], **fields: object) -> list[AttemptView]:
     """The attempts with fields set on the last one."""
     return [*attempts[:-1], replace(attempts[-1], **fields)] if attempts else attempts
+
+
+def _walked_back(job: Job, fact: TrainingStarted) -> Job:
+    """The job with the checkpoint that the trainer could really read, where a later one proved damaged."""
+    last = job.view.checkpoint
+    if last is None or fact.resumed_from >= last.step:
+        return job
+    earlier = None
+    if fact.resumed_from > 0:
+        earlier = CheckpointView(
+            step=fact.resumed_from,
+            stepping_seconds=fact.resumed_seconds,
+            saved_at=last.saved_at,
+            prefix=last.prefix,
+            map=last.best_map if last.best_step == fact.resumed_from else None,
+            best_step=last.best_step if last.best_step == fact.resumed_from else None,
+            best_map=last.best_map if last.best_step == fact.resumed_from else None,
+        )
+    return replace(job, view=replace(job.view, checkpoint=earlier, steps_completed=fact.resumed_from))
 
 
 def _time_limit(job: Job) -> Reason:

@@ -49,7 +49,7 @@ class Facts:
         trainers: TrainerStore,
         bus: Bus,
         clock: Clock,
-        envelope: Callable[[Message, Job], Envelope],
+        envelope: Callable[[Message, str], Envelope],
         lease_seconds: float,
         changed: Callable[[Job], None],
     ) -> None:
@@ -133,11 +133,10 @@ class Facts:
             await self._tell(trainer, lease, JobStop(reason="user"), job)
 
     async def _tell(self, trainer: str, lease: Lease, command: JobStop, job: Job | None) -> None:
-        if job is None:
-            return
-        envelope = self._envelope(command, job)
-        # About the attempt that the trainer believes in, which may not be the one in force.
-        about = replace(envelope, job_id=lease.job_id, attempt=lease.attempt)
+        """About the attempt that the trainer believes in, which may not be the one in force, nor known here at all."""
+        about = replace(
+            self._envelope(command, job.view.team if job else ""), job_id=lease.job_id, attempt=lease.attempt
+        )
         try:
             await self._bus.command(topology.trainer_queue(trainer).name, about)
         except Unroutable as error:

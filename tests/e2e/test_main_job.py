@@ -50,13 +50,15 @@ class Watcher:
         """The first line of that kind, now or later."""
         with self._seen:
             found = self._seen.wait_for(lambda: any(line["kind"] == kind for line in self.lines), seconds)
-            assert found, f"no {kind} in {self.lines}"
+            assert found, f"no {kind} in {[line['kind'] for line in self.lines]}"
             return next(line for line in self.lines if line["kind"] == kind)
 
     def end(self) -> int:
         """Wait for the job's end; the exit status."""
         status = self.process.wait(_RUN_SECONDS)
         self._thread.join(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         return status
 
 
@@ -86,7 +88,7 @@ def test_import_train_lose_the_trainer_resume_succeed_download_and_run(
     job_id = submitted["job"]["id"]
     watcher = Watcher(stack, job_id)
 
-    watcher.first("checkpoint")
+    watcher.first("metrics")
     holder = stack.cli_json("show", job_id)["model"]["trainer"]
     victim = stack.trainer(holder.rpartition("-")[0])
     family = [victim, *victim.children(recursive=True)]
@@ -94,7 +96,7 @@ def test_import_train_lose_the_trainer_resume_succeed_download_and_run(
     _, left = psutil.wait_procs(family, timeout=5)
     assert not left, f"the killed trainer left {left}"
 
-    assert watcher.end() == 0, watcher.lines
+    assert watcher.end() == 0
     shown = stack.cli_json("show", job_id)
     model, metrics = shown["model"], shown["metrics"]
     assert model["state"] == "SUCCEEDED"
@@ -144,7 +146,7 @@ def test_stopping_keeps_every_step_that_was_made(stack: Stack, archive: Path) ->
         *("train", "--dataset", dataset, "--steps", "500", "--max-minutes", "10", "--description", "Stopped", "--yes")
     )["job"]["id"]
     watcher = Watcher(stack, job_id)
-    watcher.first("checkpoint")
+    watcher.first("metrics")
     stack.cli("stop", job_id)
     assert watcher.end() == 0
     model = stack.cli_json("show", job_id)["model"]

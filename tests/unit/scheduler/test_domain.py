@@ -114,6 +114,32 @@ def test_the_best_checkpoint_is_remembered_with_its_map() -> None:
     assert (worse.step, worse.map, worse.best_step, worse.best_map) == (200, 0.3, 100, 0.4)
 
 
+def test_a_checkpoint_told_before_its_evaluation_is_completed_by_it() -> None:
+    early = replace(checkpointed(100, 50.5, best=False), evaluation={})
+    job = domain.checkpointed(running(), 1, early).job
+    assert job.view.checkpoint is not None
+    assert job.view.checkpoint.map is None
+    told = domain.checkpointed(job, 1, checkpointed(100, 50.5)).job
+    assert told.view.checkpoint is not None
+    assert (told.view.checkpoint.map, told.view.checkpoint.best_step) == (0.4, 100)
+    with pytest.raises(Stale):
+        domain.checkpointed(told, 1, checkpointed(100, 50.5))
+
+
+@pytest.mark.parametrize(("resumed_from", "best"), [(100, 100), (150, None), (0, None)])
+def test_a_damaged_checkpoint_is_taken_back_and_not_charged(resumed_from: int, best: int | None) -> None:
+    job = with_checkpoint(running(), 100, 50.0)
+    job = domain.checkpointed(job, 1, checkpointed(200, 100.0, 0.3, best=False)).job
+    job = preparing(domain.lost(job, after(200)).job, "t2")
+    job = domain.started(job, 2, started(resumed_from + 1, resumed_from, resumed_from / 2)).job
+    found = job.view.checkpoint
+    assert job.view.steps_completed == resumed_from
+    assert (found.step if found else 0) == resumed_from
+    assert (found.best_step if found else None) == best
+    done = domain.ended(job, 2, ended("failed", resumed_from + 5), after(300)).job
+    assert done.view.used_seconds == resumed_from // 2
+
+
 def test_ends_that_overtook_the_facts_before_them() -> None:
     assert domain.ended(preparing(), 1, ended("succeeded"), after(9)).job.view.state is JobState.SUCCEEDED
     limited = domain.ended(with_checkpoint(running()), 1, ended("stopped"), after(9)).job.view
