@@ -22,9 +22,13 @@ M = TypeVar("M")
 
 
 class Child:
-    """One run of `python -m services.trainer.child` on `spec`; `on_message` sees each message as it comes."""
+    """One run of `python -m services.trainer.child` on `spec`; `on_message` sees each message as it comes; a `deaf`
+    parent doesn't keep its end of the child's output."""
 
-    def __init__(self, spec: RunSpec, on_message: Callable[[Child, FromChild], None] | None = None) -> None:
+    def __init__(
+        self, spec: RunSpec, on_message: Callable[[Child, FromChild], None] | None = None, *, deaf: bool = False
+    ) -> None:
+        self.spec = spec
         work = Path(spec.work_dir)
         work.mkdir(parents=True, exist_ok=True)
         spec_file = work / "spec.json"
@@ -46,7 +50,10 @@ class Child:
         self.times: list[float] = []
         self._on_message = on_message
         self._reader = threading.Thread(target=self._read, args=(from_child,), daemon=True)
-        self._reader.start()
+        if deaf:
+            os.close(from_child)
+        else:
+            self._reader.start()
 
     def _read(self, descriptor: int) -> None:
         with os.fdopen(descriptor, "rb") as source:
@@ -58,7 +65,10 @@ class Child:
                     self._on_message(self, message)
 
     def stop(self, reason: StopReason) -> None:
-        os.write(self._to_child, encode_line(StopRun(reason=reason)))
+        self.write(encode_line(StopRun(reason=reason)))
+
+    def write(self, line: bytes) -> None:
+        os.write(self._to_child, line)
 
     def hang_up(self) -> None:
         """Close the pipe to the child, as the end of its parent would."""
@@ -72,7 +82,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"the child didn't end within {seconds} s; its log ends:\n{self.tail()}") from None
-        self._reader.join(10)
+        if self._reader.is_alive():
+            self._reader.join(10)
         if self._to_child >= 0:
             self.hang_up()
         return status

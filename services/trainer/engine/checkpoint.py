@@ -15,6 +15,9 @@ from services.trainer.engine.optimizer import make_slots
 
 PREFIX = "ckpt"
 
+UNREADABLE = (tf.errors.OpError, AssertionError, ValueError, IndexError)
+"""What TensorFlow raises for checkpoints that are missing, of another model, or cut off."""
+
 
 def save(trainer: Any, folder: Path) -> Path:
     """Write all that a resume needs into `folder`, which must not exist yet; return it with its files closed."""
@@ -32,7 +35,7 @@ def restore(trainer: Any, folder: Path, step: int) -> None:
     try:
         status = trainer.checkpoint.read(str(folder / PREFIX))
         status.assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except UNREADABLE as error:
         raise RunError("bad_checkpoint", f"The checkpoint of step {step} can't be loaded.") from error
     found = int(trainer.global_step.numpy())
     if found != step:
@@ -47,5 +50,5 @@ def warm_start(trainer: Any, folder: Path) -> None:
     trainer.task.task_config.init_checkpoint = str(folder / PREFIX)
     try:
         trainer.task.initialize(trainer.model)
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except UNREADABLE as error:
         raise RunError("bad_checkpoint", "The parent model's checkpoint can't be loaded.") from error

@@ -14,7 +14,7 @@ from official.core.base_trainer import Trainer
 from services.trainer.engine import checkpoint
 from services.trainer.engine.control import Report
 from services.trainer.engine.optimizer import build_optimizer
-from services.trainer.engine.pretrained import load_pretrained
+from services.trainer.engine.pretrained import OFFICIAL_URL, load_pretrained
 from services.trainer.engine.task import DetectionTask, experiment
 from services.trainer.protocol import RunSpec
 
@@ -52,6 +52,6 @@ def load_start(trainer: Any, spec: RunSpec, report: Report) -> None:
             pictures,
             folder=spec.pretrained_dir,
             scratch=Path(spec.work_dir),
-            allow_download=spec.allow_download,
+            url=OFFICIAL_URL if spec.allow_download else None,
         )
         report(notice)

@@ -27,6 +27,7 @@ from services.trainer.protocol import Notice
 
 KERAS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 TFLITE_FILE = "mobilenet_v2_1.0_224_quant.tflite"
+OFFICIAL_URL = BASE_WEIGHT_PATH + KERAS_FILE
 CALIBRATION_PICTURES = 96
 DOWNLOAD_SECONDS = 60.0
 """The most that a download may take in all; a connection that is silent for 5 s ends it earlier."""
@@ -35,12 +36,12 @@ Array = npt.NDArray[np.float32]
 
 
 def load_pretrained(
-    backbone: Any, batches: Iterable[Any], *, folder: str | None, scratch: Path, allow_download: bool
+    backbone: Any, batches: Iterable[Any], *, folder: str | None, scratch: Path, url: str | None
 ) -> Notice:
     """Fill `backbone` with ImageNet weights if any can be had, and say for the user what it starts from.
 
-    `batches` yields normalised pictures [n, side, side, 3] to calibrate on. A download goes to `folder`, or to `scratch`
-    where there is none, so that the next run finds it.
+    `batches` yields normalised pictures [n, side, side, 3] to calibrate on. `url` is the download's address, None for no
+    download; it goes to `folder`, where the next run finds it, or to `scratch` where there is none.
     """
     candidates = [Path(folder) / KERAS_FILE, Path(folder) / TFLITE_FILE] if folder else []
     unreadable = []
@@ -52,10 +53,10 @@ def load_pretrained(
             unreadable.append(path.name)
         else:
             return _pretrained(path.name)
-    if allow_download and not unreadable:
+    if url is not None and not unreadable:
         target = Path(folder or scratch) / KERAS_FILE
         try:
-            download(BASE_WEIGHT_PATH + KERAS_FILE, target, DOWNLOAD_SECONDS)
+            download(url, target, DOWNLOAD_SECONDS)
             load_file(backbone, target, batches)
         except (OSError, ValueError) as error:
             print(f"pretrained weights can't be downloaded: {error}", file=sys.stderr)

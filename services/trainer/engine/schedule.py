@@ -4,17 +4,20 @@ Owns the choice of figures. Pure arithmetic; knows no TensorFlow (`optimizer` lo
 
 The published pipeline of SSD MobileNet v2 320x320 trains at batch 512 with a base rate of 0.8 after a warm-up from 0.1333,
 cosine decay to zero, momentum 0.9. Its rate follows the batch by the linear scaling rule ("Accurate, Large Minibatch
-SGD", arXiv:1706.02677: k times smaller batch, k times smaller rate): 0.0125 at batch 8, 0.05 at batch 32. The published
-warm-up of 2,000 steps belongs to a run of 50,000: here it is a tenth of the run, whatever its length, so that short runs
-decay as well instead of ending in the middle of the warm-up.
+SGD", arXiv:1706.02677: k times smaller batch, k times smaller rate), which makes 0.0125 of it at batch 8. Our runs are far
+shorter than the published 50,000 steps and start from a pretrained backbone, and do better with somewhat more: 200
+steps at batch 8 on 291 blood cell pictures (BCCD) gave an mAP of .36 with 0.0125, .39 with 0.02 and .40 with 0.04. Hence
+0.02 at batch 8 and 0.08 at batch 32, well below where training becomes unsteady.
+
+The published warm-up of 2,000 steps belongs to a run of 50,000: here it is a tenth of the run, whatever its length, so
+that short runs decay as well instead of ending in the middle of the warm-up.
 """
 
 from __future__ import annotations
 
 import math
 
-PUBLISHED_RATE = 0.8
-PUBLISHED_BATCH = 512
+RATE_PER_PICTURE = 0.02 / 8
 WARMUP_SHARE = 0.1
 WARMUP_START = 1 / 6
 
@@ -25,7 +28,7 @@ def peak_rate(batch_size: int) -> float:
     """The highest rate of a run, for `batch_size` pictures a step."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    return PUBLISHED_RATE * batch_size / PUBLISHED_BATCH
+    return RATE_PER_PICTURE * batch_size
 
 
 def warmup_steps(steps: int) -> int:

@@ -5,6 +5,7 @@ Owns the way from TFLite's layout to Keras'. Needs the flatbuffer schema alone: 
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def read_convolutions(path: Path) -> list[tuple[Array, Array]]:
             if max(code.builtinCode, code.deprecatedBuiltinCode) in _CONVOLUTIONS:
                 kernel, bias = (_tensor(model, graph.tensors[index]) for index in operator.inputs[1:3])
                 found.append((np.ascontiguousarray(kernel.transpose(1, 2, 3, 0)), bias))
-    except (IndexError, TypeError, AttributeError, KeyError, OverflowError) as error:
+    except (struct.error, IndexError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise ValueError(f"damaged TFLite model: {error}") from error
     return found
 

@@ -1,0 +1,191 @@
+"""The engine's parts with real TensorFlow: sizes, weights, failures, and runs that end early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.trainer.engine.schedule import learning_rate
+from services.trainer.protocol import RunEnded, RunSpec, RunStopping
+from tests.integration.engine.conftest import TensorFlowProcess
+from tests.support import engine_checks
+from tests.support.child import Child
+from tests.support.records import REPOSITORY, drawn_frames, write_records
+
+pytestmark = pytest.mark.timeout(240)
+
+QUANTISED = REPOSITORY.parent / "shared/data/mobilenet_v2_1.0_224_quant.tflite"
+
+
+def kinds(messages: list[object]) -> list[str]:
+    return [type(message).__name__ for message in messages if type(message).__name__ != "RunProgressed"]
+
+
+def test_the_network_is_the_published_one(tensorflow: TensorFlowProcess) -> None:
+    assert tensorflow(engine_checks.sizes_of_one_label_model) == {
+        "map_4": 19, "map_5": 10, "map_6": 5, "map_7": 3, "map_8": 2, "map_9": 1,
+        "anchors": 1917,
+        "parameters": 4_648_582,
+    }  # fmt: skip
+
+
+def test_the_optimizer_follows_the_schedule(tensorflow: TensorFlowProcess) -> None:
+    expected = [learning_rate(step, steps=30, batch_size=8) for step in [*range(30), 29]]
+    assert tensorflow(engine_checks.rates_of_optimizer, 30, 8) == pytest.approx(expected)
+
+
+def test_unknown_names_are_refused_by_name(tensorflow: TensorFlowProcess) -> None:
+    model, export, picture = tensorflow(engine_checks.unknown_names)
+    assert "'yolo'" in model
+    assert "ssd_mobilenet_v2_320x320" in model
+    assert "'int3'" in export
+    assert "float32, float16" in export
+    assert "(300, 200)" in picture
+
+
+class TestPretrained:
+    def test_keras_weights_compute_the_same(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
+        code, cosine = tensorflow(engine_checks.keras_weights_fit, tmp_path)
+        assert code == "pretrained_backbone"
+        # Not 1: zero padding means grey for them and the mean colour for us.
+        assert cosine > 0.99
+
+    @pytest.mark.skipif(not QUANTISED.is_file(), reason="the quantised ImageNet model isn't here")
+    def test_quantised_weights_survive_calibration(self, tensorflow: TensorFlowProcess) -> None:
+        cosines = tensorflow(engine_checks.tflite_weights_fit, QUANTISED)
+        assert cosines["inference"] > 0.9999
+        assert cosines["training"] > 0.9
+        assert cosines["training uncalibrated"] < 0.8
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("mobilenet_v2_1.0_224_quant.tflite", b"no model"),
+            ("mobilenet_v2_1.0_224_quant.tflite", b"\x10\x00\x00\x00TFL3" + b"\x00" * 8),
+            ("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", b"no weights"),
+        ],
+    )
+    def test_a_damaged_file_is_named(
+        self, tensorflow: TensorFlowProcess, tmp_path: Path, name: str, content: bytes
+    ) -> None:
+        (tmp_path / name).write_bytes(content)
+        code, message = tensorflow(engine_checks.notice_for, tmp_path, tmp_path)
+        assert code == "random_backbone"
+        assert f"{name} can't be read" in message
+
+    def test_offline_without_a_file_it_says_so(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
+        code, message = tensorflow(engine_checks.notice_for, None, tmp_path, "http://127.0.0.1:9/weights")
+        assert code == "random_backbone"
+        assert "no ImageNet weights could be found" in message
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_download_appears_only_once_it_is_whole(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
+        assert tensorflow(engine_checks.downloads, tmp_path) == {
+            "whole": "abc",
+            "short": "OSError, left: []",
+            "slow": "OSError, left: []",
+            "nobody": "OSError, left: []",
+        }
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("kind", "code"),
+        [
+            ("memory", "out_of_memory"),
+            ("exhausted", "out_of_memory"),
+            ("operation", "internal_error"),
+            ("other", "internal_error"),
+            ("run", "nan_loss"),
+        ],
+    )
+    def test_codes(self, tensorflow: TensorFlowProcess, spec: RunSpec, kind: str, code: str) -> None:
+        found, message = tensorflow(engine_checks.explain_error, kind, spec)
+        assert found == code
+        assert message.endswith(".")
+
+    @pytest.mark.parametrize("damage", ["cut", "label", "picture"])
+    def test_bad_data_names_the_file(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], tmp_path: Path, damage: str
+    ) -> None:
+        file = damaged_file(tmp_path, damage, make_spec())
+        spec = make_spec(train_files=[*make_spec().train_files, str(file)])
+        code, message = tensorflow(engine_checks.explain_error, "operation", spec)
+        assert code == "bad_data"
+        assert file.name in message
+
+    def test_a_loss_that_is_no_number_fails_the_run(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], tmp_path: Path
+    ) -> None:
+        """Started from a parent model, whose weights are poisoned."""
+        tensorflow(engine_checks.save_poisoned_weights, make_spec(), tmp_path / "parent")
+        messages, code = tensorflow(engine_checks.run_here, make_spec(init_dir=str(tmp_path / "parent")))
+        assert (messages, code) == ([], "nan_loss")
+
+
+def damaged_file(folder: Path, damage: str, spec: RunSpec) -> Path:
+    """A shard that ends too early, has a label that the model doesn't know, or a picture that is none."""
+    frames = list(drawn_frames(2, seed=3))
+    labels = spec.labels
+    if damage == "label":
+        labels = ["other", *labels]
+    if damage == "picture":
+        frames[1] = replace(frames[1], encoded=b"no picture")
+    file = Path(write_records(frames, folder, "damaged", labels, shards=1)[0])
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    return file
+
+
+class TestEarlyEnds:
+    def test_a_drain_saves_the_step_reached_and_nothing_more(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec]
+    ) -> None:
+        messages, code = tensorflow(engine_checks.run_here, make_spec(), "drained")
+        assert code is None
+        assert kinds(list(messages)) == ["Notice", "RunStarted", "RunStopping", "CheckpointSaved", "RunEnded"]
+        end = messages[-1]
+        assert isinstance(end, RunEnded)
+        assert (end.outcome, end.step, end.stepping_seconds) == ("drained", 1, 0.0)
+
+    def test_time_used_up_by_earlier_attempts(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child
+    ) -> None:
+        """No step is made; what earlier attempts reached is evaluated, as nobody has done so."""
+        spec = make_spec(
+            resume_dir=str(Path(first_run.spec.work_dir) / "checkpoints" / "00000006"),
+            resume_step=6,
+            resume_seconds=30.0,
+            resume_evaluated=False,
+            max_stepping_seconds=30.0,
+            export_formats=[],
+        )
+        messages, code = tensorflow(engine_checks.run_here, spec)
+        assert code is None
+        assert kinds(list(messages)) == ["CheckpointEvaluated", "RunStopping", "RunEnded"]
+        assert messages[1] == RunStopping(step=6, reason="time_limit")
+        assert messages[2] == RunEnded(outcome="stopped", step=6, stepping_seconds=30.0, reason="time_limit")
+
+    def test_a_file_of_another_model_is_found_out(
+        self, tensorflow: TensorFlowProcess, first_run: Child, spec: RunSpec
+    ) -> None:
+        path = Path(first_run.spec.work_dir) / "model" / "float16.tflite"
+        assert tensorflow(engine_checks.compare_with_other_models, path, "float16", spec) == {
+            "other boxes": "export_mismatch",
+            "other scores": "export_mismatch",
+        }
+
+    def test_checkpoints_that_cant_be_used(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], tmp_path: Path, first_run: Child
+    ) -> None:
+        good = Path(first_run.spec.work_dir) / "checkpoints" / "00000006"
+        found = tensorflow(engine_checks.checkpoint_errors, make_spec(), good, tmp_path / "cut")
+        assert found == {
+            "missing": "bad_checkpoint: The checkpoint of step 6 can't be loaded.",
+            "cut": "bad_checkpoint: The checkpoint of step 6 can't be loaded.",
+            "other step": "bad_checkpoint: The checkpoint of step 7 holds step 6.",
+            "missing parent": "bad_checkpoint: The parent model's checkpoint can't be loaded.",
+        }
