@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection, AbstractRobustQueue
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, PublishError
-from tenacity import retry, retry_if_exception_type, wait_exponential_jitter
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed, PublishError
+from tenacity import retry, retry_if_exception, wait_exponential_jitter
 
 from shared.contract import topology
 from shared.contract.errors import Retry
@@ -76,10 +76,16 @@ class RabbitBus:
         self._handling: set[asyncio.Task[Any]] = set()
 
     async def connect(self) -> None:
-        """Connect, for as long as it takes, and declare the whole topology so that no fact is published into nothing."""
+        """Connect, for as long as it takes, and declare the whole topology so that no fact is published into nothing.
+
+        Raises ChannelPreconditionFailed where the broker has one of our queues with other arguments.
+        """
 
         @retry(
-            retry=retry_if_exception_type(_BROKER_ERRORS),
+            # A queue that exists with other arguments stays so: that is for the operator, not for patience.
+            retry=retry_if_exception(
+                lambda e: isinstance(e, _BROKER_ERRORS) and not isinstance(e, ChannelPreconditionFailed)
+            ),
             wait=wait_exponential_jitter(multiplier=0.3, max=5),
             before_sleep=lambda state: self._log.info(
                 "bus.waiting", attempt=state.attempt_number, error=repr(state.outcome and state.outcome.exception())
