@@ -68,8 +68,12 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
 
     teller = Teller(jobs=jobs, trainers=trainers, teams=teams, bus=bus, clock=clock, lease=lease, envelope=about)
 
+    def seen(team: str) -> None:
+        teller.touch(team)
+        telling.wake()
+
     def changed(job: Job) -> None:
-        teller.changed(job)
+        teller.touch(job.view.team)
         for loop in (relaying, planning, telling):
             loop.wake()
 
@@ -102,6 +106,8 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     submissions = Submissions(
         settings=settings, jobs=jobs, trainers=trainers, teams=teams, datasets=datasets, clock=clock, changed=changed
     )
-    routes = Routes(settings=settings, jobs=jobs, teams=teams, submissions=submissions, clock=clock, changed=changed)
+    routes = Routes(
+        settings=settings, jobs=jobs, teams=teams, submissions=submissions, clock=clock, changed=changed, seen=seen
+    )
     app.add_routes(routes.table())
     await bus.consume(topology.SCHEDULER_FACTS, facts.table())

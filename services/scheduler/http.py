@@ -42,6 +42,7 @@ class Routes:
         submissions: Submissions,
         clock: Clock,
         changed: Callable[[Job], None],
+        seen: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._jobs = jobs
@@ -49,6 +50,7 @@ class Routes:
         self._submissions = submissions
         self._clock = clock
         self._changed = changed
+        self._seen = seen
 
     def table(self) -> list[web.RouteDef]:
         """All routes."""
@@ -65,8 +67,10 @@ class Routes:
         ]
 
     async def session(self, request: web.Request) -> web.Response:
-        """Who the token says that I am."""
-        return answer(principal(request))
+        """Who the token says that I am. A page begins with it, so a new team's minutes are told now."""
+        who = principal(request)
+        self._seen(who.team)
+        return answer(who)
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """Keep a token as a cookie that scripts can't read."""

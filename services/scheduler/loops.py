@@ -129,9 +129,9 @@ class Teller:
         self._dirty: set[str] = set()
         self._first = True
 
-    def changed(self, job: Job) -> None:
-        """A job of this team changed: its minutes may have, too."""
-        self._dirty.add(job.view.team)
+    def touch(self, team: str) -> None:
+        """The team's minutes may have changed, or somebody of a new team wants to see them: tell them in the next round."""
+        self._dirty.add(team)
 
     async def round(self) -> None:
         """See the class."""

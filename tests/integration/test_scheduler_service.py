@@ -482,6 +482,10 @@ async def _session_cookie(platform: Platform) -> None:
             assert cookie["samesite"] == "Strict"
         async with session.get(url) as response:
             assert (await response.json())["team"] == "robots"
+        # A team that nobody has seen is told its minutes as soon as its page opens.
+        async with asyncio.timeout(5):
+            while not any(e.team == "robots" and isinstance(e.body, TeamChanged) for e in platform.facts):
+                await asyncio.sleep(0.05)
         async with session.delete(url) as response:
             assert response.status == 204
         async with session.get(url) as response:
