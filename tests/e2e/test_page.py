@@ -63,13 +63,17 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     ]
 
 
+def _section(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+
 def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: Stack, tmp_path: Path) -> None:
     _PICTURES.mkdir(exist_ok=True)
     archive = tmp_path / "field.zip"
     stack.cli("sample", str(archive), "--pictures", "120")
     expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=_SOON)
 
-    page.get_by_role("link", name="Datasets").click()
+    _section(page, "Datasets")
     page.get_by_test_id("upload-file").set_input_files(archive)
     page.get_by_test_id("upload-name").fill("Field photos")
     page.get_by_test_id("upload-submit").click()
@@ -96,9 +100,9 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: S
     state = model.get_by_test_id("job-state")
     expect(state).to_be_visible(timeout=_SOON)
     # Nothing stays grey: the rest of the page can be used at once.
-    page.get_by_role("link", name="Datasets").click()
+    _section(page, "Datasets")
     expect(page.get_by_test_id("dataset-row").first).to_be_visible()
-    page.get_by_role("link", name="Models").click()
+    _section(page, "Models")
 
     expect(state).to_have_attribute("data-state", "RUNNING", timeout=_TRAINING)
     before = model.get_by_test_id("training-time").inner_text()
@@ -126,7 +130,7 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: S
     download.value.save_as(saved)
     assert saved.name == "PageModel-float32.tflite"
     assert saved.read_bytes()[4:8] == b"TFL3"
-    page.get_by_role("link", name="Models").click()
+    _section(page, "Models")
     page.screenshot(path=_PICTURES / "models.png")
 
 
