@@ -51,9 +51,10 @@ def listen(source: BinaryIO, stop: StopSignal) -> None:
     try:
         for line in source:
             stop.ask(decode_to_child(line).reason)
-    except (OSError, msgspec.DecodeError):
+    except msgspec.DecodeError:
         traceback.print_exc()
-    os._exit(EXIT_ORPHANED)
+    finally:
+        os._exit(EXIT_ORPHANED)
 
 
 def detach() -> None:

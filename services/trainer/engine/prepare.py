@@ -12,7 +12,7 @@ from typing import Any
 from official.core.base_trainer import Trainer
 
 from services.trainer.engine import checkpoint
-from services.trainer.engine.control import Report
+from services.trainer.engine.control import Report, RunError
 from services.trainer.engine.optimizer import build_optimizer
 from services.trainer.engine.pretrained import OFFICIAL_URL, load_pretrained
 from services.trainer.engine.task import DetectionTask, experiment
@@ -32,7 +32,16 @@ class WatchedTrainer(Trainer):  # type: ignore[misc]
 
 
 def build_trainer(spec: RunSpec, between_batches: Callable[[], None]) -> Any:
-    """Model, optimizer and input pipelines of `spec`, with fresh weights."""
+    """Model, optimizer and input pipelines of `spec`, with fresh weights.
+
+    Raises RunError("bad_data") if there is nothing to train on or nothing to evaluate on.
+    """
+    for frames, files, purpose in (
+        (spec.train_frames, spec.train_files, "train"),
+        (spec.eval_frames, spec.eval_files, "evaluate"),
+    ):
+        if not frames or not files:
+            raise RunError("bad_data", f"The dataset has no pictures to {purpose} on.")
     config = experiment(spec)
     task = DetectionTask(config.task)
     optimizer = build_optimizer(spec.steps, spec.batch_size)

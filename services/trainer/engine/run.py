@@ -201,7 +201,7 @@ class _Run:
             name=spec.starting_model,
             between=self._raise_if_drained,
         )
-        pictures = read_pictures(spec.eval_files or spec.train_files, VERIFIED_PICTURES, self.network.image_size)
+        pictures = read_pictures(spec.eval_files, VERIFIED_PICTURES, self.network.image_size)
         checks = {}
         for wanted, name in files.items():
             self._raise_if_drained()

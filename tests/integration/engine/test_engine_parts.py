@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from services.trainer.engine.metrics import COCO_NAMES
 from services.trainer.engine.schedule import learning_rate
-from services.trainer.protocol import RunEnded, RunSpec, RunStopping
+from services.trainer.protocol import CheckpointEvaluated, RunEnded, RunSpec, RunStopping
 from tests.integration.engine.conftest import TensorFlowProcess
-from tests.support import engine_checks
+from tests.support import engine_checks, pretrained_checks
 from tests.support.child import Child
 from tests.support.records import REPOSITORY, drawn_frames, write_records
 
@@ -48,14 +49,14 @@ def test_unknown_names_are_refused_by_name(tensorflow: TensorFlowProcess) -> Non
 
 class TestPretrained:
     def test_keras_weights_compute_the_same(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
-        code, cosine = tensorflow(engine_checks.keras_weights_fit, tmp_path)
+        code, cosine = tensorflow(pretrained_checks.keras_weights_fit, tmp_path)
         assert code == "pretrained_backbone"
         # Not 1: zero padding means grey for them and the mean colour for us.
         assert cosine > 0.99
 
     @pytest.mark.skipif(not QUANTISED.is_file(), reason="the quantised ImageNet model isn't here")
     def test_quantised_weights_survive_calibration(self, tensorflow: TensorFlowProcess) -> None:
-        cosines = tensorflow(engine_checks.tflite_weights_fit, QUANTISED)
+        cosines = tensorflow(pretrained_checks.tflite_weights_fit, QUANTISED)
         assert cosines["inference"] > 0.9999
         assert cosines["training"] > 0.9
         assert cosines["training uncalibrated"] < 0.8
@@ -72,18 +73,18 @@ class TestPretrained:
         self, tensorflow: TensorFlowProcess, tmp_path: Path, name: str, content: bytes
     ) -> None:
         (tmp_path / name).write_bytes(content)
-        code, message = tensorflow(engine_checks.notice_for, tmp_path, tmp_path)
+        code, message = tensorflow(pretrained_checks.notice_for, tmp_path, tmp_path)
         assert code == "random_backbone"
         assert f"{name} can't be read" in message
 
     def test_offline_without_a_file_it_says_so(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
-        code, message = tensorflow(engine_checks.notice_for, None, tmp_path, "http://127.0.0.1:9/weights")
+        code, message = tensorflow(pretrained_checks.notice_for, None, tmp_path, "http://127.0.0.1:9/weights")
         assert code == "random_backbone"
         assert "no ImageNet weights could be found" in message
         assert list(tmp_path.iterdir()) == []
 
     def test_a_download_appears_only_once_it_is_whole(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
-        assert tensorflow(engine_checks.downloads, tmp_path) == {
+        assert tensorflow(pretrained_checks.downloads, tmp_path) == {
             "whole": "abc",
             "short": "OSError, left: []",
             "slow": "OSError, left: []",
@@ -117,13 +118,30 @@ class TestFailures:
         assert code == "bad_data"
         assert file.name in message
 
+    @pytest.mark.parametrize(
+        ("changes", "purpose"), [({"train_frames": 0}, "train"), ({"eval_files": [], "eval_frames": 0}, "evaluate")]
+    )
+    def test_an_empty_pool_is_named(
+        self,
+        tensorflow: TensorFlowProcess,
+        make_spec: Callable[..., RunSpec],
+        changes: dict[str, object],
+        purpose: str,
+    ) -> None:
+        messages, failure = tensorflow(engine_checks.run_here, make_spec(**changes))
+        assert messages == []
+        assert failure == ("bad_data", f"The dataset has no pictures to {purpose} on.")
+
     def test_a_loss_that_is_no_number_fails_the_run(
         self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], tmp_path: Path
     ) -> None:
         """Started from a parent model, whose weights are poisoned."""
         tensorflow(engine_checks.save_poisoned_weights, make_spec(), tmp_path / "parent")
-        messages, code = tensorflow(engine_checks.run_here, make_spec(init_dir=str(tmp_path / "parent")))
-        assert (messages, code) == ([], "nan_loss")
+        messages, failure = tensorflow(engine_checks.run_here, make_spec(init_dir=str(tmp_path / "parent")))
+        assert messages == []
+        assert failure is not None
+        assert failure[0] == "nan_loss"
+        assert "step 1" in failure[1]
 
 
 def damaged_file(folder: Path, damage: str, spec: RunSpec) -> Path:
@@ -144,18 +162,21 @@ class TestEarlyEnds:
     def test_a_drain_saves_the_step_reached_and_nothing_more(
         self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec]
     ) -> None:
-        messages, code = tensorflow(engine_checks.run_here, make_spec(), "drained")
-        assert code is None
+        messages, failure = tensorflow(engine_checks.run_here, make_spec(), "drained")
+        assert failure is None
         assert kinds(list(messages)) == ["Notice", "RunStarted", "RunStopping", "CheckpointSaved", "RunEnded"]
         end = messages[-1]
         assert isinstance(end, RunEnded)
         assert (end.outcome, end.step, end.stepping_seconds) == ("drained", 1, 0.0)
 
     def test_time_used_up_by_earlier_attempts(
-        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child, tmp_path: Path
     ) -> None:
-        """No step is made; what earlier attempts reached is evaluated, as nobody has done so."""
+        """No step is made; what earlier attempts reached is evaluated, as nobody has done so, on pictures of nothing."""
+        empty = [replace(frame, boxes=[]) for frame in drawn_frames(2, seed=4)]
         spec = make_spec(
+            eval_files=write_records(empty, tmp_path, "empty", make_spec().labels, shards=3),
+            eval_frames=2,
             resume_dir=str(Path(first_run.spec.work_dir) / "checkpoints" / "00000006"),
             resume_step=6,
             resume_seconds=30.0,
@@ -163,9 +184,12 @@ class TestEarlyEnds:
             max_stepping_seconds=30.0,
             export_formats=[],
         )
-        messages, code = tensorflow(engine_checks.run_here, spec)
-        assert code is None
+        messages, failure = tensorflow(engine_checks.run_here, spec)
+        assert failure is None
         assert kinds(list(messages)) == ["CheckpointEvaluated", "RunStopping", "RunEnded"]
+        evaluated = messages[0]
+        assert isinstance(evaluated, CheckpointEvaluated)
+        assert {evaluated.evaluation[name] for name in COCO_NAMES.values()} == {-1}
         assert messages[1] == RunStopping(step=6, reason="time_limit")
         assert messages[2] == RunEnded(outcome="stopped", step=6, stepping_seconds=30.0, reason="time_limit")
 

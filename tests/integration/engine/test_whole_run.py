@@ -155,15 +155,24 @@ def test_a_failure_is_told_and_its_traceback_logged(make_spec: Callable[..., Run
     assert "Traceback" in child.log.read_text()
 
 
-def test_without_tensorflow_the_failure_is_still_told(
-    make_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that can't import TensorFlow, so that it fails within a second."""
     (tmp_path / "tensorflow.py").write_text("raise ImportError('not installed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+def test_without_tensorflow_the_failure_is_still_told(make_spec: Callable[..., RunSpec]) -> None:
     child = Child(make_spec())
     assert child.wait(100) == EXIT_FAILED
     assert [message.code for message in child.all(RunFailed)] == ["internal_error"]
     assert "not installed" in child.log.read_text()
+
+
+@pytest.mark.usefixtures("no_tensorflow")
+def test_the_child_ends_when_nobody_reads(make_spec: Callable[..., RunSpec]) -> None:
+    assert Child(make_spec(), deaf=True).wait(20) == EXIT_ORPHANED
 
 
 def test_the_child_ends_when_its_parent_hangs_up(make_spec: Callable[..., RunSpec]) -> None:
@@ -177,11 +186,6 @@ def test_the_child_ends_at_a_message_that_it_cant_read(make_spec: Callable[..., 
     child.write(b'{"type":"dance"}\n')
     assert child.wait(20) == EXIT_ORPHANED
     assert "dance" in child.log.read_text()
-
-
-def test_the_child_ends_when_nobody_reads(make_spec: Callable[..., RunSpec]) -> None:
-    child = Child(make_spec(starting_model="yolo"), deaf=True)
-    assert child.wait(100) == EXIT_ORPHANED
 
 
 PARENT = """
