@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -168,8 +168,7 @@ class Folder:
             for seq, (waiting, event) in zip(numbers, round_.told, strict=True)
         ]
         try:
-            await self._store.add_history(channel.team, round_.history)
-            await self._store.write(round_.views)
+            await _both(self._store.add_history(channel.team, round_.history), self._store.write(round_.views))
             await self._store.forget_models(channel.team, round_.gone)
             await self._store.append(channel.team, entries)
         except BaseException:
@@ -231,6 +230,13 @@ def _sort_out(known: Mapping[str, Record], batch: list[_Waiting]) -> tuple[list[
         if verdict in _LOG_DECIDES:
             unsure.append(waiting.envelope.id)
     return foldable, unsure
+
+
+async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
+    """Both at once; a failure is raised after both have ended, so that nothing is written behind our back."""
+    for outcome in await asyncio.gather(one, other, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _settle(waiting: _Waiting, error: Exception | None = None) -> None:

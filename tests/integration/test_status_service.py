@@ -43,6 +43,7 @@ from tests.support.status_facts import (
     progressed,
     queue_moved,
 )
+from tests.support.store import Store
 from tests.support.stream_client import StreamClient, connected, shown
 
 SECRET = "a secret of at least 32 characters"
@@ -294,6 +295,24 @@ async def test_a_client_that_reads_nothing_is_told_to_resume(service: Service) -
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def test_an_outage_of_the_store_is_waited_out(amqp_url: str, private_store: Store, tmp_path: Path) -> None:
+    """`kill -9` of the store: facts wait at the broker, whoever watches stays connected and gets all of them."""
+    service = Service(amqp_url, private_store.url, "outage_", tmp_path)
+    await service.bus.connect()
+    await service.start()
+    async with service.watch() as client:
+        await service.tell(changed(job("m0")))
+        await client.until(lambda state: state.models)
+        await asyncio.to_thread(private_store.kill)
+        await service.tell(*(changed(job(f"m{number}")) for number in range(1, 30)))
+        await asyncio.sleep(1)
+        await asyncio.to_thread(private_store.start)
+        await client.until(lambda state: len(state.models) == 30, seconds=40)
+        assert _seq(client.state) == 30
+        assert shown(client.state) == shown(await service.known())
+    await service.close()
 
 
 async def test_a_killed_service_leaves_no_gap(service: Service) -> None:
