@@ -9,6 +9,7 @@ const DATE = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
 });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const CLOCK_SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
@@ -70,10 +71,12 @@ export function date(at: string): string {
   return DATE.format(new Date(at));
 }
 
-/** "14:40" in the reader's time zone; with the day where that isn't today. */
+/** "14:40" in the reader's time zone; with the day where that isn't today, with the year where it isn't this one. */
 export function clock(at: string, now: number): string {
   const when = new Date(at);
-  return when.toDateString() === new Date(now).toDateString() ? CLOCK.format(when) : DATE.format(when);
+  const today = new Date(now);
+  if (when.toDateString() === today.toDateString()) return CLOCK.format(when);
+  return (when.getFullYear() === today.getFullYear() ? DAY : DATE).format(when);
 }
 
 /** "14:40:07". */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { duration, metric, minutes, precision, roughly, size, startingModelName, stateName, whole } from "../src/format";
+import { clock, duration, metric, minutes, precision, roughly, size, startingModelName, stateName, whole } from "../src/format";
 
 describe("durations", () => {
   test.each([
@@ -23,6 +23,13 @@ describe("durations", () => {
     expect(minutes(26_999)).toBe("449");
     expect(minutes(-61)).toBe("-1");
   });
+});
+
+test("a time names its day, and its year, only where they differ", () => {
+  const now = new Date(2026, 2, 1, 12, 0).getTime();
+  expect(clock(new Date(2026, 2, 1, 9, 5).toISOString(), now)).toBe("09:05");
+  expect(clock(new Date(2026, 1, 28, 9, 5).toISOString(), now)).toBe("28 Feb, 09:05");
+  expect(clock(new Date(2025, 1, 28, 9, 5).toISOString(), now)).toBe("28 Feb 2025, 09:05");
 });
 
 describe("numbers", () => {

@@ -50,6 +50,13 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
     location.replace(hashOf({ page: live.view.state.models.size > 0 ? "models" : "datasets" }));
   }, [loaded, route, live]);
 
+  const shown = route === null ? "" : hashOf(route);
+  useEffect(() => {
+    window.scrollTo(0, 0);
+    // What had the focus is gone with the page that it was on.
+    if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+  }, [shown]);
+
   const startTraining = useCallback((wanted: Preset) => setPreset(wanted), []);
   const page = useMemo<Page>(
     () => ({ api, live, view, session, now, tell, startTraining }),

@@ -154,14 +154,19 @@ interface DialogProps {
   children: ComponentChildren;
 }
 
-/** A modal dialog: the browser traps the focus, closes on Escape and gives the focus back. */
+/** A modal dialog: the browser traps the focus and closes on Escape; the focus goes back to where it was. */
 export function Dialog({ title, onClose, class: kind = "", children }: DialogProps): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
+  const before = useRef(document.activeElement);
   const heading = useId();
   useEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    return () => element?.close();
+    return () => {
+      element?.close();
+      // The dialog may have left the document before it was closed: then the browser doesn't do this.
+      if (before.current instanceof HTMLElement) before.current.focus();
+    };
   }, []);
   return (
     <dialog

@@ -9,11 +9,11 @@ interface Props {
   place: QueuePlace | undefined;
   progress: Progress | undefined;
   now: number;
-  /** The whole meaning of the state too, where there is room for it. */
-  long?: boolean;
+  /** On the model's own page: the state's whole meaning, but not the reason, which has its own place there. */
+  onPage?: boolean;
 }
 
-export function Explanation({ job, place, progress, now, long = false }: Props): JSX.Element {
+export function Explanation({ job, place, progress, now, onPage = false }: Props): JSX.Element {
   const parts: string[] = [];
   if (job.state === "QUEUED" && place !== undefined) {
     const when = [texts.models.starts(place, now), texts.models.ends(place, now)].filter(Boolean);
@@ -21,8 +21,8 @@ export function Explanation({ job, place, progress, now, long = false }: Props):
   }
   const left = remainingSeconds(job, progress);
   if (left !== null) parts.push(texts.models.left(left));
-  if (job.reason !== null) parts.push(job.reason.message);
+  if (job.reason !== null && !onPage) parts.push(job.reason.message);
   if (job.retry_after !== null && job.state === "TRY_AGAIN_LATER") parts.push(texts.models.retryAfter(job.retry_after, now));
-  if (parts.length === 0 || long) parts.unshift(MEANINGS[job.state]);
+  if (parts.length === 0 || onPage) parts.unshift(MEANINGS[job.state]);
   return <span class="explanation">{parts.join(" ")}</span>;
 }

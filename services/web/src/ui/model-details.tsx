@@ -148,10 +148,10 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
                 <tr key={attempt.number}>
                   <th scope="row">{attempt.number}</th>
                   <td>{attempt.trainer}</td>
-                  <td class="nowrap">{clock(attempt.assigned_at, now)}</td>
-                  <td class="nowrap">{attempt.started_at === null ? texts.none : clock(attempt.started_at, now)}</td>
+                  <td>{clock(attempt.assigned_at, now)}</td>
+                  <td>{attempt.started_at === null ? texts.none : clock(attempt.started_at, now)}</td>
                   <td class="num">{attempt.started_at === null ? texts.none : whole(attempt.resumed_from ?? 0)}</td>
-                  <td class="nowrap">{attempt.ended_at === null ? texts.none : clock(attempt.ended_at, now)}</td>
+                  <td>{attempt.ended_at === null ? texts.none : clock(attempt.ended_at, now)}</td>
                   <td>{attempt.outcome ?? texts.model.ongoing}</td>
                 </tr>
               ))}

@@ -34,7 +34,7 @@ export function ModelPage({ id }: { id: string }): JSX.Element {
           <h1>{job.description}</h1>
           <div class="model-state">
             <StateBadge state={job.state} />
-            <Explanation job={job} place={state.queue.get(id)} progress={progress} now={now} long />
+            <Explanation job={job} place={state.queue.get(id)} progress={progress} now={now} onPage />
           </div>
         </div>
         <ModelActions job={job} onPage />
@@ -213,7 +213,7 @@ function Charts({ job, progress, points }: ChartsProps): JSX.Element {
   const bestMap = precision(best?.evaluation[MAP]);
   return (
     <div class="columns even">
-      <Chart title={texts.model.loss} hint={texts.model.lossHint} data={losses} lastStep={job.steps_requested} hidden={["Loss/regularization_loss"]} />
+      <Chart title={texts.model.loss} hint={progress === undefined ? texts.model.lossHint : texts.model.lossHintLive} data={losses} lastStep={job.steps_requested} hidden={["Loss/regularization_loss"]} />
       <Chart
         title={texts.model.precision}
         hint={texts.model.precisionHint}
