@@ -140,23 +140,6 @@ def test_import_train_lose_the_trainer_resume_succeed_download_and_run(
     assert all(detection.label in detector.labels for detection in found)
 
 
-def test_stopping_keeps_every_step_that_was_made(stack: Stack, archive: Path) -> None:
-    dataset = stack.cli_json("datasets", "list")["datasets"][0]["id"]
-    job_id = stack.cli_json(
-        *("train", "--dataset", dataset, "--steps", "500", "--max-minutes", "10", "--description", "Stopped", "--yes")
-    )["job"]["id"]
-    watcher = Watcher(stack, job_id)
-    watcher.first("metrics")
-    stack.cli("stop", job_id)
-    assert watcher.end() == 0
-    model = stack.cli_json("show", job_id)["model"]
-    assert model["state"] == "STOPPED"
-    assert model["steps_completed"] >= 10
-    assert model["checkpoint"]["step"] == model["steps_completed"]
-    assert model["used_seconds"] == int(model["checkpoint"]["stepping_seconds"])
-    assert [file["format"] for file in model["export"]["files"]] == ["float32"]
-
-
 def test_another_start_finds_everything_again(stack: Stack, tmp_path: Path) -> None:
     before = stack.cli_json("models")["models"]
     assert not stack.down()

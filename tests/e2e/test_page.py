@@ -118,6 +118,10 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: S
     detail.get_by_test_id("stop-button").click()
     page.get_by_test_id("confirm-button").click()
     expect(detail.get_by_test_id("job-state")).to_have_attribute("data-state", "STOPPED", timeout=_TRAINING)
+    # Every step that was made is kept, and charged to the second.
+    stopped = next(model for model in stack.cli_json("models")["models"] if model["description"] == "PageModel")
+    assert stopped["steps_completed"] == stopped["checkpoint"]["step"] >= 10
+    assert stopped["used_seconds"] == int(stopped["checkpoint"]["stepping_seconds"])
     # What was not used came back: of 12 minutes at least ten.
     page.wait_for_function(
         "least => Number(document.querySelector('[data-testid=minutes-left]').dataset.seconds) >= least",
