@@ -174,7 +174,10 @@ export class Api {
     return this.request("DELETE", `/api/jobs/${encodeURIComponent(id)}`);
   }
 
-  model(id: string, signal: AbortSignal): Promise<{ model: JobView; progress: Progress | null; metrics: MetricPoint[] }> {
+  model(
+    id: string,
+    signal: AbortSignal,
+  ): Promise<{ model: JobView; progress: Progress | null; metrics: MetricPoint[] }> {
     return this.request("GET", `/api/models/${encodeURIComponent(id)}`, { signal });
   }
 

@@ -39,7 +39,12 @@ export function lossChart(points: readonly MetricPoint[], progress: Progress | u
     steps: [...points.map((point) => point.step), ...(now ? [now.step] : [])],
     series: [
       ...training,
-      { key: "evaluation", name: texts.model.series.evaluation, values: now ? [...evaluation, null] : evaluation, dashed: true },
+      {
+        key: "evaluation",
+        name: texts.model.series.evaluation,
+        values: now ? [...evaluation, null] : evaluation,
+        dashed: true,
+      },
     ],
   };
 }

@@ -46,7 +46,8 @@ export const texts = {
     unauthorized: "Signed out",
     liveTitle: "Changes appear here by themselves as they happen.",
     retry: (seconds: number) => (seconds > 0 ? `Trying again in ${seconds} s` : "Trying again now"),
-    stale: (since: number) => `No connection since ${clockSeconds(since)}: what you see may be out of date. It comes back by itself.`,
+    stale: (since: number) =>
+      `No connection since ${clockSeconds(since)}: what you see may be out of date. It comes back by itself.`,
     never: "The server doesn’t answer yet. This page connects by itself as soon as it does.",
   },
 
@@ -94,7 +95,8 @@ export const texts = {
     delete: "Delete",
     deleteLabel: (name: string) => `Delete dataset ${name}`,
     deleteTitle: (name: string) => `Delete the dataset “${name}”?`,
-    deleteText: (pictures: number) => `Its ${plural(pictures, "picture")} can’t be brought back. Models that were trained on it stay.`,
+    deleteText: (pictures: number) =>
+      `Its ${plural(pictures, "picture")} can’t be brought back. Models that were trained on it stay.`,
     deleted: (name: string) => `The dataset “${name}” was deleted.`,
     selected: (count: number, train: number, evaluation: number) =>
       `${plural(count, "dataset")} selected: ${whole(train)} training and ${whole(evaluation)} evaluation pictures`,
@@ -190,11 +192,13 @@ export const texts = {
       Date.parse(at) <= now ? "You can try again now." : `Try again after ${clock(at, now)}.`,
     tryAgain: "Try again",
     tryAgainGone: "A dataset of this job no longer exists.",
-    bestMap: (map: string, step: number | null) => (step === null ? `Best mAP ${map}` : `Best mAP ${map}, at step ${whole(step)}`),
+    bestMap: (map: string, step: number | null) =>
+      step === null ? `Best mAP ${map}` : `Best mAP ${map}, at step ${whole(step)}`,
     stop: "Stop",
     stopLabel: (description: string) => `Stop ${description}`,
     stopTitle: (description: string) => `Stop training “${description}”?`,
-    stopRunning: "A last checkpoint is saved at the step it has reached, and you can download the model. Unused minutes come back.",
+    stopRunning:
+      "A last checkpoint is saved at the step it has reached, and you can download the model. Unused minutes come back.",
     stopWaiting: "It leaves the queue. It has made no step, so it costs nothing.",
     stopWaitingSaved: "It leaves the queue. What it had saved stays, and you can download the model.",
     stopKeep: "Keep training",
@@ -242,6 +246,7 @@ export const texts = {
     precisionHint: "On the evaluation pictures, 0 to 1. Higher is better.",
     step: "Step",
     noPoints: "The first checkpoint draws the first point.",
+    noPointsEver: "It made no checkpoint.",
     chartLabel: (title: string, points: number, last: string) =>
       points === 0 ? `${title}: no points yet` : `${title} by step, ${plural(points, "point")}. Last: ${last}.`,
     bestAt: (map: string, step: number) => `Best ${map} at step ${whole(step)}`,
@@ -253,7 +258,7 @@ export const texts = {
       evaluation: "Total, evaluation",
     },
     metrics: "Metrics",
-    metricsNone: "Metrics come with the first checkpoint.",
+    metricsNone: "Metrics come with a checkpoint.",
     metricsFailed: (message: string) => `The metrics couldn’t be fetched: ${message}`,
     retry: "Try again",
     metric: "Metric",
@@ -300,5 +305,6 @@ export const texts = {
     historyNone: "Nothing has happened yet.",
   },
 
-  news: (model: JobView) => `${model.description}: ${stateName(model.state)}. ${model.reason?.message ?? MEANINGS[model.state]}`,
+  news: (model: JobView) =>
+    `${model.description}: ${stateName(model.state)}. ${model.reason?.message ?? MEANINGS[model.state]}`,
 };

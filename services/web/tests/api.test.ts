@@ -42,7 +42,14 @@ describe("requests", () => {
 
 describe("errors", () => {
   test("carry the server's code, words and field", async () => {
-    const body = { error: { code: "steps_out_of_range", message: "steps must be between 200 and 8000, not 50.", field: "steps", details: { max: 8000 } } };
+    const body = {
+      error: {
+        code: "steps_out_of_range",
+        message: "steps must be between 200 and 8000, not 50.",
+        field: "steps",
+        details: { max: 8000 },
+      },
+    };
     const error = await errorOf(new Api(answering(400, body)).plan({ dataset_ids: ["d1"], steps: 50 }, signal));
     expect(error).toMatchObject({ status: 400, code: "steps_out_of_range", field: "steps", details: { max: 8000 } });
     expect(error.message).toContain("not 50");
@@ -60,7 +67,9 @@ describe("errors", () => {
   });
 
   test("of time say how long", async () => {
-    const timeout = vi.spyOn(AbortSignal, "timeout").mockReturnValue(AbortSignal.abort(new DOMException("", "TimeoutError")));
+    const timeout = vi
+      .spyOn(AbortSignal, "timeout")
+      .mockReturnValue(AbortSignal.abort(new DOMException("", "TimeoutError")));
     const fetcher = vi.fn<typeof fetch>(async (_, options) => Promise.reject(options?.signal?.reason));
     expect((await errorOf(new Api(fetcher).session())).code).toBe("timeout");
     timeout.mockRestore();

@@ -1,5 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { clock, duration, metric, minutes, precision, roughly, size, startingModelName, stateName, whole } from "../src/format";
+import {
+  clock,
+  duration,
+  metric,
+  minutes,
+  precision,
+  roughly,
+  size,
+  startingModelName,
+  stateName,
+  whole,
+} from "../src/format";
 
 describe("durations", () => {
   test.each([

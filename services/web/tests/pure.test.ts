@@ -8,8 +8,21 @@ import { EMPTY, fold, type State, withMetrics } from "../src/store";
 import { texts } from "../src/texts";
 import { job, place, point, progress, snapshot } from "./samples";
 
-const exported = { step: 100, prefix: "p", checks: {}, files: [{ format: "float32", name: "m.tflite", bytes: 1, sha256: "0" }] };
-const checkpoint = { step: 100, stepping_seconds: 50, saved_at: "2026-03-01T12:00:00Z", prefix: "p", map: 0.3, best_step: 100, best_map: 0.3 };
+const exported = {
+  step: 100,
+  prefix: "p",
+  checks: {},
+  files: [{ format: "float32", name: "m.tflite", bytes: 1, sha256: "0" }],
+};
+const checkpoint = {
+  step: 100,
+  stepping_seconds: 50,
+  saved_at: "2026-03-01T12:00:00Z",
+  prefix: "p",
+  map: 0.3,
+  best_step: 100,
+  best_map: 0.3,
+};
 
 describe("actions", () => {
   test.each(JOB_STATES)("in %s stop, delete and their reasons agree with the table", (state) => {
@@ -42,7 +55,10 @@ describe("a queue's forecast", () => {
   const now = Date.parse("2026-03-01T12:00:00Z");
   const at = (minutes: number) => new Date(now + minutes * 60_000).toISOString();
   const starts = (from: number | null, to: number | null) =>
-    texts.models.starts({ ...place("m1", 1), start_from: from === null ? null : at(from), start_to: to === null ? null : at(to) }, now);
+    texts.models.starts(
+      { ...place("m1", 1), start_from: from === null ? null : at(from), start_to: to === null ? null : at(to) },
+      now,
+    );
 
   test("is a range, a time or nothing, and never in the past", () => {
     expect(starts(11, 19)).toMatch(/^starts \d\d:11 to \d\d:19$/);
@@ -54,18 +70,31 @@ describe("a queue's forecast", () => {
 });
 
 describe("routes", () => {
-  test.each<Route>([{ page: "datasets" }, { page: "models" }, { page: "model", id: "0b1c-2" }])("%o comes back from its hash", (route) => {
-    expect(parseRoute(hashOf(route))).toEqual(route);
-  });
+  test.each<Route>([{ page: "datasets" }, { page: "models" }, { page: "model", id: "0b1c-2" }])(
+    "%o comes back from its hash",
+    (route) => {
+      expect(parseRoute(hashOf(route))).toEqual(route);
+    },
+  );
 
-  test.each(["", "#", "#/", "#/nothing", "#/models/a/b", "#/models/%zz", "#/datasets/d1"])("%s names no page", (hash) => {
-    expect(parseRoute(hash)).toBeNull();
-  });
+  test.each(["", "#", "#/", "#/nothing", "#/models/a/b", "#/models/%zz", "#/datasets/d1"])(
+    "%s names no page",
+    (hash) => {
+      expect(parseRoute(hash)).toBeNull();
+    },
+  );
 });
 
 describe("news", () => {
   const of = (state: "RUNNING" | "FAILED") => {
-    const folded = fold(EMPTY, snapshot({ models: [job({ state, reason: state === "FAILED" ? { code: "x", message: "Out of memory.", remedy: null } : null })] }));
+    const folded = fold(
+      EMPTY,
+      snapshot({
+        models: [
+          job({ state, reason: state === "FAILED" ? { code: "x", message: "Out of memory.", remedy: null } : null }),
+        ],
+      }),
+    );
     return folded as State;
   };
 
@@ -103,7 +132,11 @@ describe("charts", () => {
   });
 
   test("metrics are listed precision first, then recall, losses and rates", () => {
-    expect(metricNames(points, "evaluation")).toEqual(["DetectionBoxes_Precision/mAP", "DetectionBoxes_Precision/mAP (small)", "Loss/total_loss"]);
+    expect(metricNames(points, "evaluation")).toEqual([
+      "DetectionBoxes_Precision/mAP",
+      "DetectionBoxes_Precision/mAP (small)",
+      "Loss/total_loss",
+    ]);
     expect(metricNames(points, "training")).toEqual(["Loss/total_loss", "learning_rate"]);
   });
 });

@@ -81,7 +81,11 @@ export function point(changes: Partial<MetricPoint> = {}): MetricPoint {
     saved_at: AT,
     stepping_seconds: 50,
     training: { "Loss/total_loss": 1.2, learning_rate: 0.02 },
-    evaluation: { "DetectionBoxes_Precision/mAP": 0.3, "DetectionBoxes_Precision/mAP (small)": -1, "Loss/total_loss": 1.4 },
+    evaluation: {
+      "DetectionBoxes_Precision/mAP": 0.3,
+      "DetectionBoxes_Precision/mAP (small)": -1,
+      "Loss/total_loss": 1.4,
+    },
     best: false,
     ...changes,
   };
@@ -92,7 +96,15 @@ export function place(job_id: string, position: number): QueuePlace {
 }
 
 export function team(changes: Partial<TeamView> = {}): TeamView {
-  return { team: "demo", granted_seconds: 36_000, used_seconds: 0, reserved_seconds: 0, balance_seconds: 36_000, version: 0, ...changes };
+  return {
+    team: "demo",
+    granted_seconds: 36_000,
+    used_seconds: 0,
+    reserved_seconds: 0,
+    balance_seconds: 36_000,
+    version: 0,
+    ...changes,
+  };
 }
 
 export function snapshot(changes: Partial<SnapshotFrame> = {}): SnapshotFrame {

@@ -22,10 +22,13 @@ describe("the sequence", () => {
   });
 
   test("events are applied in order and move the position", () => {
-    const state = folded(begun, events([
-      { kind: "dataset.put", seq: 1, dataset: dataset() },
-      { kind: "model.put", seq: 2, model: job() },
-    ]));
+    const state = folded(
+      begun,
+      events([
+        { kind: "dataset.put", seq: 1, dataset: dataset() },
+        { kind: "model.put", seq: 2, model: job() },
+      ]),
+    );
     expect(state.position).toEqual({ epoch: "e1", seq: 2 });
     expect([...state.models.keys(), ...state.datasets.keys()]).toEqual(["m1", "d1"]);
   });
@@ -59,27 +62,36 @@ describe("the sequence", () => {
 
 describe("replacing", () => {
   test("a model only by a higher version", () => {
-    const state = folded(begun, events([
-      { kind: "model.put", seq: 1, model: job({ version: 3, state: "RUNNING" }) },
-      { kind: "model.put", seq: 2, model: job({ version: 2, state: "PREPARING" }) },
-    ]));
+    const state = folded(
+      begun,
+      events([
+        { kind: "model.put", seq: 1, model: job({ version: 3, state: "RUNNING" }) },
+        { kind: "model.put", seq: 2, model: job({ version: 2, state: "PREPARING" }) },
+      ]),
+    );
     expect(state.models.get("m1")?.state).toBe("RUNNING");
   });
 
   test("minutes by a version that is at least as high", () => {
-    const state = folded(begun, events([
-      { kind: "team.put", seq: 1, team: team({ version: 2, used_seconds: 60 }) },
-      { kind: "team.put", seq: 2, team: team({ version: 1, used_seconds: 30 }) },
-      { kind: "team.put", seq: 3, team: team({ version: 2, used_seconds: 61 }) },
-    ]));
+    const state = folded(
+      begun,
+      events([
+        { kind: "team.put", seq: 1, team: team({ version: 2, used_seconds: 60 }) },
+        { kind: "team.put", seq: 2, team: team({ version: 1, used_seconds: 30 }) },
+        { kind: "team.put", seq: 3, team: team({ version: 2, used_seconds: 61 }) },
+      ]),
+    );
     expect(state.minutes?.used_seconds).toBe(61);
   });
 
   test("the queue as a whole", () => {
-    const state = folded(begun, events([
-      { kind: "queue.put", seq: 1, places: [place("m1", 1), place("m2", 2)] },
-      { kind: "queue.put", seq: 2, places: [place("m2", 1)] },
-    ]));
+    const state = folded(
+      begun,
+      events([
+        { kind: "queue.put", seq: 1, places: [place("m1", 1), place("m2", 2)] },
+        { kind: "queue.put", seq: 2, places: [place("m2", 1)] },
+      ]),
+    );
     expect([...state.queue.values()]).toEqual([place("m2", 1)]);
   });
 
@@ -102,8 +114,14 @@ describe("progress", () => {
   });
 
   test("of an older attempt, of a model that makes no steps or that isn't there is ignored", () => {
-    const second = folded(EMPTY, snapshot({ models: [job({ state: "RUNNING", attempt: 2 }), job({ id: "m2", state: "QUEUED" })] }));
-    const state = folded(second, events([], [progress({ attempt: 1 }), progress({ model_id: "m2" }), progress({ model_id: "m3" })]));
+    const second = folded(
+      EMPTY,
+      snapshot({ models: [job({ state: "RUNNING", attempt: 2 }), job({ id: "m2", state: "QUEUED" })] }),
+    );
+    const state = folded(
+      second,
+      events([], [progress({ attempt: 1 }), progress({ model_id: "m2" }), progress({ model_id: "m3" })]),
+    );
     expect(state.progress.size).toBe(0);
   });
 
@@ -119,7 +137,11 @@ describe("progress", () => {
 
 describe("metrics", () => {
   test("are kept by model and step; a later attempt replaces, an earlier doesn't", () => {
-    const state = withMetrics(running, [point({ attempt: 2 }), point({ attempt: 1, best: true }), point({ step: 200 })]);
+    const state = withMetrics(running, [
+      point({ attempt: 2 }),
+      point({ attempt: 1, best: true }),
+      point({ step: 200 }),
+    ]);
     expect(state.metrics.get("m1")?.get(100)?.attempt).toBe(2);
     expect([...(state.metrics.get("m1")?.keys() ?? [])]).toEqual([100, 200]);
   });
@@ -168,18 +190,27 @@ class Server {
       const model = this.models.get(each.model_id);
       return model?.state === "RUNNING" && model.attempt === each.attempt;
     });
-    return snapshot({ seq, minutes, queue, models: [...this.models.values()], datasets: [...this.datasets.values()], progress: shown });
+    return snapshot({
+      seq,
+      minutes,
+      queue,
+      models: [...this.models.values()],
+      datasets: [...this.datasets.values()],
+      progress: shown,
+    });
   }
 
   frame(): EventsFrame {
     const due = Array.from({ length: this.pick(4) }, () => this.change());
-    const progressed = [...this.models.values()].filter((model) => model.state === "RUNNING" && this.pick(2) === 0).map((model) => {
-      const known = this.progress.get(model.id);
-      const step = (known?.attempt === model.attempt ? known.step : 0) + this.pick(5);
-      const next = progress({ model_id: model.id, attempt: model.attempt, step });
-      this.progress.set(model.id, next);
-      return next;
-    });
+    const progressed = [...this.models.values()]
+      .filter((model) => model.state === "RUNNING" && this.pick(2) === 0)
+      .map((model) => {
+        const known = this.progress.get(model.id);
+        const step = (known?.attempt === model.attempt ? known.step : 0) + this.pick(5);
+        const next = progress({ model_id: model.id, attempt: model.attempt, step });
+        this.progress.set(model.id, next);
+        return next;
+      });
     return events(due, progressed);
   }
 
@@ -208,7 +239,12 @@ class Server {
         return { kind: "team.put", seq, team: this.minutes };
       default: {
         const state = (["QUEUED", "RUNNING", "RUNNING", "SUCCEEDED"] as const)[this.pick(4)] ?? "QUEUED";
-        const put = job({ id, version: (known?.version ?? 0) + 1, state, attempt: (known?.attempt ?? 0) + this.pick(2) });
+        const put = job({
+          id,
+          version: (known?.version ?? 0) + 1,
+          state,
+          attempt: (known?.attempt ?? 0) + this.pick(2),
+        });
         this.models.set(id, put);
         if (state !== "RUNNING" || put.attempt !== this.progress.get(id)?.attempt) this.progress.delete(id);
         return { kind: "model.put", seq, model: put };
@@ -218,19 +254,32 @@ class Server {
 }
 
 describe("the law", () => {
-  test.each([1, 2, 3, 5, 8, 13, 21, 34])("a snapshot folded with every later event equals a fresh snapshot (seed %i)", (seed) => {
-    const server = new Server(generator(seed * 7919));
-    let state = folded(EMPTY, server.snapshot());
-    for (let frames = 0; frames < 200; frames += 1) {
-      const frame = server.frame();
-      state = folded(state, frame);
-      if (frames % 3 === 0) state = folded(state, frame); // sent again after a resume
-      const fresh = folded(EMPTY, server.snapshot());
-      expect({ ...state, metrics: null, models: sorted(state.models), datasets: sorted(state.datasets), progress: sorted(state.progress) }).toEqual({
-        ...fresh, metrics: null, models: sorted(fresh.models), datasets: sorted(fresh.datasets), progress: sorted(fresh.progress),
-      });
-    }
-  });
+  test.each([1, 2, 3, 5, 8, 13, 21, 34])(
+    "a snapshot folded with every later event equals a fresh snapshot (seed %i)",
+    (seed) => {
+      const server = new Server(generator(seed * 7919));
+      let state = folded(EMPTY, server.snapshot());
+      for (let frames = 0; frames < 200; frames += 1) {
+        const frame = server.frame();
+        state = folded(state, frame);
+        if (frames % 3 === 0) state = folded(state, frame); // sent again after a resume
+        const fresh = folded(EMPTY, server.snapshot());
+        expect({
+          ...state,
+          metrics: null,
+          models: sorted(state.models),
+          datasets: sorted(state.datasets),
+          progress: sorted(state.progress),
+        }).toEqual({
+          ...fresh,
+          metrics: null,
+          models: sorted(fresh.models),
+          datasets: sorted(fresh.datasets),
+          progress: sorted(fresh.progress),
+        });
+      }
+    },
+  );
 });
 
 function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {

@@ -23,7 +23,9 @@ describe("training time", () => {
   });
 
   test("is what was used once the job has ended", () => {
-    expect(trainingSeconds(job({ state: "STOPPED", used_seconds: 1200, stepping_seconds_before: 1199.6 }), NOON)).toBe(1200);
+    expect(trainingSeconds(job({ state: "STOPPED", used_seconds: 1200, stepping_seconds_before: 1199.6 }), NOON)).toBe(
+      1200,
+    );
     expect(trainingSeconds(job({ state: "CANCELED", used_seconds: 0 }), NOON)).toBe(0);
   });
 

@@ -199,7 +199,15 @@ interface ConfirmProps {
   onClose: () => void;
 }
 
-export function Confirm({ title, text, action, keep = texts.cancel, danger, onConfirm, onClose }: ConfirmProps): JSX.Element {
+export function Confirm({
+  title,
+  text,
+  action,
+  keep = texts.cancel,
+  danger,
+  onConfirm,
+  onClose,
+}: ConfirmProps): JSX.Element {
   return (
     <Dialog title={title} onClose={onClose} class="small">
       <p class="dialog-text">{text}</p>

@@ -10,6 +10,8 @@ interface Props {
   title: string;
   hint: string;
   note?: string | undefined;
+  /** What stands in place of the curves while there are none. */
+  empty: string;
   data: ChartData;
   /** The right end of the step axis, so that the curve grows into its place. */
   lastStep: number;
@@ -23,7 +25,7 @@ const HEIGHT = 260;
 // The pointer's step is shown in every chart of the page.
 const SYNC = uPlot.sync("steps");
 
-export function Chart({ title, hint, note, data, lastStep, range, hidden = [] }: Props): JSX.Element {
+export function Chart({ title, hint, note, empty, data, lastStep, range, hidden = [] }: Props): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const [pointed, setPointed] = useState<number | null>(null);
@@ -74,7 +76,7 @@ export function Chart({ title, hint, note, data, lastStep, range, hidden = [] }:
       </header>
       <div class="plot-box">
         <div ref={box} class="plot" role="img" aria-label={texts.model.chartLabel(title, data.steps.length, summary)} />
-        {data.steps.length === 0 && <p class="plot-empty">{texts.model.noPoints}</p>}
+        {data.steps.length === 0 && <p class="plot-empty">{empty}</p>}
       </div>
       <div class="legend">
         <span class="legend-step">

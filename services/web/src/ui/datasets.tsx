@@ -18,7 +18,10 @@ export function DatasetsPage(): JSX.Element {
   const { datasets, position } = page.view.state;
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [deleting, setDeleting] = useState<DatasetView | null>(null);
-  const rows = useMemo(() => [...datasets.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at)), [datasets]);
+  const rows = useMemo(
+    () => [...datasets.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at)),
+    [datasets],
+  );
   const selected = rows.filter((dataset) => chosen.has(dataset.id)); // one that was deleted meanwhile drops out
   const readiness = useReadiness(selected);
   const refusal = roleRefusal(page.session?.role);
@@ -50,7 +53,11 @@ export function DatasetsPage(): JSX.Element {
         ) : (
           <table class="table datasets" role="table">
             <caption class="sr">{texts.datasets.caption}</caption>
-            <Head all={selected.length === rows.length} some={selected.length > 0} onAll={(on) => setChosen(new Set(on ? rows.map((row) => row.id) : []))} />
+            <Head
+              all={selected.length === rows.length}
+              some={selected.length > 0}
+              onAll={(on) => setChosen(new Set(on ? rows.map((row) => row.id) : []))}
+            />
             <tbody role="rowgroup">
               {rows.map((dataset) => (
                 <Row
@@ -80,12 +87,16 @@ export function DatasetsPage(): JSX.Element {
   );
 }
 
-type Readiness = { kind: "ready" } | { kind: "refused"; reason: string } | { kind: "different"; differences: Difference[] };
+type Readiness =
+  { kind: "ready" } | { kind: "refused"; reason: string } | { kind: "different"; differences: Difference[] };
 
 /** Whether the selected datasets can be trained on together; asks the server where it takes a comparison. */
 function useReadiness(selected: readonly DatasetView[]): Readiness {
   const { api } = usePage();
-  const ids = selected.map((dataset) => dataset.id).sort().join(",");
+  const ids = selected
+    .map((dataset) => dataset.id)
+    .sort()
+    .join(",");
   const [answer, setAnswer] = useState<{ ids: string; readiness: Readiness } | null>(null);
   const several = selected.length >= 2;
   useEffect(() => {
@@ -107,7 +118,8 @@ function useReadiness(selected: readonly DatasetView[]): Readiness {
 
 function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; readiness: Readiness }): JSX.Element {
   const { startTraining } = usePage();
-  const sum = (count: (dataset: DatasetView) => number) => selected.reduce((total, dataset) => total + count(dataset), 0);
+  const sum = (count: (dataset: DatasetView) => number) =>
+    selected.reduce((total, dataset) => total + count(dataset), 0);
   const ready = readiness.kind === "ready";
   return (
     <div class="toolbar">
@@ -124,7 +136,15 @@ function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; re
       <div class="toolbar-note" id="start-reason" data-testid="start-reason" aria-live="polite">
         {readiness.kind === "refused" && <p>{readiness.reason}</p>}
         {readiness.kind === "different" && <Differences differences={readiness.differences} />}
-        {ready && <p>{texts.datasets.selected(selected.length, sum((one) => one.train_frames), sum((one) => one.eval_frames))}</p>}
+        {ready && (
+          <p>
+            {texts.datasets.selected(
+              selected.length,
+              sum((one) => one.train_frames),
+              sum((one) => one.eval_frames),
+            )}
+          </p>
+        )}
       </div>
     </div>
   );
@@ -136,7 +156,9 @@ function Differences({ differences }: { differences: readonly Difference[] }): J
       <p class="warn-text">{texts.start.different}</p>
       <ul>
         {differences.map((each) => (
-          <li key={each.dataset_id}>{[texts.start.difference(each.name, each.missing, each.extra), ...each.hints].join(" ")}</li>
+          <li key={each.dataset_id}>
+            {[texts.start.difference(each.name, each.missing, each.extra), ...each.hints].join(" ")}
+          </li>
         ))}
       </ul>
     </>
@@ -153,16 +175,38 @@ function Head({ all, some, onAll }: { all: boolean; some: boolean; onAll: (on: b
     <thead role="rowgroup">
       <tr role="row">
         <th scope="col" role="columnheader" class="check">
-          <input ref={box} type="checkbox" aria-label={texts.datasets.selectAll} checked={all} onChange={(event) => onAll(event.currentTarget.checked)} />
+          <input
+            ref={box}
+            type="checkbox"
+            aria-label={texts.datasets.selectAll}
+            checked={all}
+            onChange={(event) => onAll(event.currentTarget.checked)}
+          />
         </th>
-        <th scope="col" role="columnheader">{columns.name}</th>
-        <th scope="col" role="columnheader" class="num" title={texts.datasets.picturesTitle}>{columns.training}</th>
-        <th scope="col" role="columnheader" class="num" title={texts.datasets.picturesTitle}>{columns.evaluation}</th>
-        <th scope="col" role="columnheader" class="num" title={texts.datasets.negativesTitle}>{columns.negatives}</th>
-        <th scope="col" role="columnheader">{columns.labels}</th>
-        <th scope="col" role="columnheader" class="num">{columns.size}</th>
-        <th scope="col" role="columnheader">{columns.created}</th>
-        <th scope="col" role="columnheader"><span class="sr">{columns.actions}</span></th>
+        <th scope="col" role="columnheader">
+          {columns.name}
+        </th>
+        <th scope="col" role="columnheader" class="num" title={texts.datasets.picturesTitle}>
+          {columns.training}
+        </th>
+        <th scope="col" role="columnheader" class="num" title={texts.datasets.picturesTitle}>
+          {columns.evaluation}
+        </th>
+        <th scope="col" role="columnheader" class="num" title={texts.datasets.negativesTitle}>
+          {columns.negatives}
+        </th>
+        <th scope="col" role="columnheader">
+          {columns.labels}
+        </th>
+        <th scope="col" role="columnheader" class="num">
+          {columns.size}
+        </th>
+        <th scope="col" role="columnheader">
+          {columns.created}
+        </th>
+        <th scope="col" role="columnheader">
+          <span class="sr">{columns.actions}</span>
+        </th>
       </tr>
     </thead>
   );
@@ -197,20 +241,32 @@ function Row({ dataset, chosen, refusal, onChoose, onDelete }: RowProps): JSX.El
           </span>
         )}
       </th>
-      <td role="cell" class="num" data-label={columns.training}>{whole(dataset.train_frames)}</td>
-      <td role="cell" class="num" data-label={columns.evaluation}>{whole(dataset.eval_frames)}</td>
+      <td role="cell" class="num" data-label={columns.training}>
+        {whole(dataset.train_frames)}
+      </td>
+      <td role="cell" class="num" data-label={columns.evaluation}>
+        {whole(dataset.eval_frames)}
+      </td>
       <td role="cell" class="num" data-label={columns.negatives} title={texts.datasets.negativesTitle}>
         {whole(dataset.train_negatives)} / {whole(dataset.eval_negatives)}
       </td>
       <td role="cell" class="labels" data-label={columns.labels}>
         <Labels dataset={dataset} />
       </td>
-      <td role="cell" class="num" data-label={columns.size}>{size(dataset.bytes)}</td>
+      <td role="cell" class="num" data-label={columns.size}>
+        {size(dataset.bytes)}
+      </td>
       <td role="cell" data-label={columns.created}>
         <When at={dataset.created_at} />
       </td>
       <td role="cell" class="actions">
-        <Button class="ghost square" icon="trash" refusal={refusal} aria-label={texts.datasets.deleteLabel(dataset.name)} onClick={onDelete} />
+        <Button
+          class="ghost square"
+          icon="trash"
+          refusal={refusal}
+          aria-label={texts.datasets.deleteLabel(dataset.name)}
+          onClick={onDelete}
+        />
       </td>
     </tr>
   );
@@ -226,7 +282,13 @@ function Labels({ dataset }: { dataset: DatasetView }): JSX.Element {
         </li>
       ))}
       {more > 0 && (
-        <li class="chip" title={dataset.labels.slice(LABELS_SHOWN).map((label) => label.name).join(", ")}>
+        <li
+          class="chip"
+          title={dataset.labels
+            .slice(LABELS_SHOWN)
+            .map((label) => label.name)
+            .join(", ")}
+        >
           +{more}
         </li>
       )}

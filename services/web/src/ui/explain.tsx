@@ -22,7 +22,8 @@ export function Explanation({ job, place, progress, now, onPage = false }: Props
   const left = remainingSeconds(job, progress);
   if (left !== null) parts.push(texts.models.left(left));
   if (job.reason !== null && !onPage) parts.push(job.reason.message);
-  if (job.retry_after !== null && job.state === "TRY_AGAIN_LATER") parts.push(texts.models.retryAfter(job.retry_after, now));
+  if (job.retry_after !== null && job.state === "TRY_AGAIN_LATER")
+    parts.push(texts.models.retryAfter(job.retry_after, now));
   if (parts.length === 0 || onPage) parts.unshift(MEANINGS[job.state]);
   return <span class="explanation">{parts.join(" ")}</span>;
 }

@@ -55,7 +55,10 @@ function Minutes(): JSX.Element {
         {minutes.reserved_seconds > 0 && <span> · {texts.header.reserved(minutes.reserved_seconds)}</span>}
       </span>
       <span class="minutes-bar" aria-hidden="true">
-        <span class="minutes-reserved" style={{ transform: part(minutes.balance_seconds + minutes.reserved_seconds) }} />
+        <span
+          class="minutes-reserved"
+          style={{ transform: part(minutes.balance_seconds + minutes.reserved_seconds) }}
+        />
         <span class="minutes-balance" style={{ transform: part(minutes.balance_seconds) }} />
       </span>
     </span>

@@ -40,7 +40,8 @@ export function Pools({ job }: { job: JobView }): JSX.Element {
   const known = found.filter((dataset): dataset is DatasetView => dataset !== undefined);
   const complete = known.length === found.length;
   const sum = (count: (dataset: DatasetView) => number) => known.reduce((total, dataset) => total + count(dataset), 0);
-  const boxes = (name: string, pool: "train" | "eval") => sum((dataset) => dataset.labels.find((label) => label.name === name)?.[pool] ?? 0);
+  const boxes = (name: string, pool: "train" | "eval") =>
+    sum((dataset) => dataset.labels.find((label) => label.name === name)?.[pool] ?? 0);
   return (
     <section class="card">
       <h2>{texts.model.pools}</h2>
@@ -48,8 +49,12 @@ export function Pools({ job }: { job: JobView }): JSX.Element {
         <thead>
           <tr>
             <td />
-            <th scope="col" class="num">{texts.model.training}</th>
-            <th scope="col" class="num">{texts.model.evaluation}</th>
+            <th scope="col" class="num">
+              {texts.model.training}
+            </th>
+            <th scope="col" class="num">
+              {texts.model.evaluation}
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -94,7 +99,13 @@ export function Downloads({ job }: { job: JobView }): JSX.Element {
           <ul class="files">
             {withLabels(made.files).map((file) => (
               <li key={file.format}>
-                <a class="button" href={api.downloadUrl(job.id, file.format)} download data-testid="download-file" data-format={file.format}>
+                <a
+                  class="button"
+                  href={api.downloadUrl(job.id, file.format)}
+                  download
+                  data-testid="download-file"
+                  data-format={file.format}
+                >
                   <Icon name="download" />
                   {file.format}
                 </a>
@@ -118,7 +129,9 @@ interface Offered {
 
 /** The exported files and the list of labels, which the server has for each export. */
 function withLabels(files: readonly ExportedFile[]): Offered[] {
-  const labels = files.some((file) => file.format === "labels") ? [] : [{ format: "labels", name: "labels.txt", bytes: null }];
+  const labels = files.some((file) => file.format === "labels")
+    ? []
+    : [{ format: "labels", name: "labels.txt", bytes: null }];
   return [...files, ...labels];
 }
 
@@ -138,7 +151,9 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
                 <th scope="col">{texts.model.trainer}</th>
                 <th scope="col">{texts.model.assigned}</th>
                 <th scope="col">{texts.model.firstStep}</th>
-                <th scope="col" class="num">{texts.model.from}</th>
+                <th scope="col" class="num">
+                  {texts.model.from}
+                </th>
                 <th scope="col">{texts.model.ended}</th>
                 <th scope="col">{texts.model.outcome}</th>
               </tr>

@@ -52,14 +52,22 @@ function Pool({ title, pool, latest, best, points }: PoolProps): JSX.Element {
       <thead>
         <tr>
           <th scope="col">{texts.model.metric}</th>
-          <th scope="col" class="num">{texts.model.latest(latest.step)}</th>
-          {best !== undefined && <th scope="col" class="num">{texts.model.best(best.step)}</th>}
+          <th scope="col" class="num">
+            {texts.model.latest(latest.step)}
+          </th>
+          {best !== undefined && (
+            <th scope="col" class="num">
+              {texts.model.best(best.step)}
+            </th>
+          )}
         </tr>
       </thead>
       <tbody>
         {metricNames(points, pool).map((name) => (
           <tr key={name}>
-            <th scope="row"><Name name={name} /></th>
+            <th scope="row">
+              <Name name={name} />
+            </th>
             <Value value={latest[pool][name]} />
             {best !== undefined && <Value value={best[pool][name]} />}
           </tr>
@@ -86,6 +94,11 @@ function Name({ name }: { name: string }): JSX.Element {
 function Value({ value }: { value: number | undefined }): JSX.Element {
   if (value === undefined) return <td class="num">{texts.none}</td>;
   // COCO's -1, which no average or loss can be: there was nothing to measure.
-  if (value === -1) return <td class="num muted" title={texts.model.noObject}>{texts.model.noObjectShort}</td>;
+  if (value === -1)
+    return (
+      <td class="num muted" title={texts.model.noObject}>
+        {texts.model.noObjectShort}
+      </td>
+    );
   return <td class="num">{metric(value)}</td>;
 }

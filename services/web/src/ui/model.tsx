@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type ModelEvent, asApiError, isAbort } from "../api";
-import type { JobView, MetricPoint, Progress } from "../contract";
+import { type JobView, type MetricPoint, type Progress, TERMINAL } from "../contract";
 import { duration, metric, precision, whole } from "../format";
 import { hashOf } from "../route";
 import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";
@@ -119,7 +119,10 @@ function Absent({ waiting }: { waiting: boolean }): JSX.Element {
 }
 
 function Reasons({ job }: { job: JobView }): JSX.Element | null {
-  const reasons = [...(job.reason === null ? [] : [{ ...job.reason, failed: job.state === "FAILED" }]), ...job.notices.map((notice) => ({ ...notice, failed: false }))];
+  const reasons = [
+    ...(job.reason === null ? [] : [{ ...job.reason, failed: job.state === "FAILED" }]),
+    ...job.notices.map((notice) => ({ ...notice, failed: false })),
+  ];
   if (reasons.length === 0) return null;
   return (
     <section class="reasons" aria-label={texts.model.notices} data-testid="notices">
@@ -152,14 +155,19 @@ function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
       <div class="figure">
         <dt>{texts.model.kpiSteps}</dt>
         <dd>
-          <span class="big" data-testid="steps-completed">{whole(count.made)}</span> <span class="muted">{texts.models.stepsOf(count.requested)}</span>
+          <span class="big" data-testid="steps-completed">
+            {whole(count.made)}
+          </span>{" "}
+          <span class="muted">{texts.models.stepsOf(count.requested)}</span>
           <StepBar {...count} active={job.running_since !== null} />
         </dd>
       </div>
       <div class="figure">
         <dt>{texts.model.kpiTime}</dt>
         <dd>
-          <span class="big"><TrainingTime job={job} now={now} /></span>
+          <span class="big">
+            <TrainingTime job={job} now={now} />
+          </span>
           <span class="muted below">{texts.model.ofMaximum(duration(job.max_seconds))}</span>
         </dd>
       </div>
@@ -167,15 +175,23 @@ function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
         <dt>{texts.model.kpiMap}</dt>
         <dd>
           <span class="big number">{precision(last?.evaluation[MAP_50]) ?? texts.none}</span>
-          <span class="muted below">{last === undefined ? texts.model.mapNone : texts.model.mapLatest(precision(last.evaluation[MAP]) ?? texts.none)}</span>
+          <span class="muted below">
+            {last === undefined
+              ? texts.model.mapNone
+              : texts.model.mapLatest(precision(last.evaluation[MAP]) ?? texts.none)}
+          </span>
         </dd>
       </div>
       <div class="figure">
         <dt>{texts.model.kpiSpeed}</dt>
         <dd>
-          <span class="big number">{running === undefined ? averageSpeed(job, now) : metric2(running.steps_per_second)}</span>{" "}
+          <span class="big number">
+            {running === undefined ? averageSpeed(job, now) : metric2(running.steps_per_second)}
+          </span>{" "}
           <span class="muted">{texts.model.perSecond}</span>
-          <span class="muted below">{running === undefined ? texts.model.average : texts.model.learningRate(metric(running.learning_rate))}</span>
+          <span class="muted below">
+            {running === undefined ? texts.model.average : texts.model.learningRate(metric(running.learning_rate))}
+          </span>
         </dd>
       </div>
       <div class="figure">
@@ -183,7 +199,9 @@ function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
         <dd>
           <span class="big number">{duration(job.used_seconds ?? job.reserved_seconds)}</span>
           <span class="muted below">
-            {job.used_seconds === null ? texts.model.reserved : texts.model.used(job.refunded_seconds === null ? null : duration(job.refunded_seconds))}
+            {job.used_seconds === null
+              ? texts.model.reserved
+              : texts.model.used(job.refunded_seconds === null ? null : duration(job.refunded_seconds))}
           </span>
         </dd>
       </div>
@@ -211,12 +229,21 @@ function Charts({ job, progress, points }: ChartsProps): JSX.Element {
   const precisions = useMemo(() => precisionChart(points), [points]);
   const best = points.findLast((point) => point.best);
   const bestMap = precision(best?.evaluation[MAP]);
+  const empty = TERMINAL.has(job.state) ? texts.model.noPointsEver : texts.model.noPoints;
   return (
     <div class="columns even">
-      <Chart title={texts.model.loss} hint={progress === undefined ? texts.model.lossHint : texts.model.lossHintLive} data={losses} lastStep={job.steps_requested} hidden={["Loss/regularization_loss"]} />
+      <Chart
+        title={texts.model.loss}
+        hint={progress === undefined ? texts.model.lossHint : texts.model.lossHintLive}
+        empty={empty}
+        data={losses}
+        lastStep={job.steps_requested}
+        hidden={["Loss/regularization_loss"]}
+      />
       <Chart
         title={texts.model.precision}
         hint={texts.model.precisionHint}
+        empty={empty}
         note={best !== undefined && bestMap !== null ? texts.model.bestAt(bestMap, best.step) : undefined}
         data={precisions}
         lastStep={job.steps_requested}

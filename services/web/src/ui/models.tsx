@@ -13,7 +13,10 @@ import { ModelActions } from "./model-actions";
 export function ModelsPage(): JSX.Element {
   const { view } = usePage();
   const { models, position } = view.state;
-  const rows = useMemo(() => [...models.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at)), [models]);
+  const rows = useMemo(
+    () => [...models.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at)),
+    [models],
+  );
   return (
     <>
       <div class="page-head">
@@ -53,14 +56,30 @@ function Head(): JSX.Element {
   return (
     <thead role="rowgroup">
       <tr role="row">
-        <th scope="col" role="columnheader">{columns.description}</th>
-        <th scope="col" role="columnheader">{columns.startingModel}</th>
-        <th scope="col" role="columnheader">{columns.state}</th>
-        <th scope="col" role="columnheader">{columns.steps}</th>
-        <th scope="col" role="columnheader" class="num">{columns.time}</th>
-        <th scope="col" role="columnheader" class="num">{columns.map}</th>
-        <th scope="col" role="columnheader" class="created">{columns.created}</th>
-        <th scope="col" role="columnheader"><span class="sr">{columns.actions}</span></th>
+        <th scope="col" role="columnheader">
+          {columns.description}
+        </th>
+        <th scope="col" role="columnheader">
+          {columns.startingModel}
+        </th>
+        <th scope="col" role="columnheader">
+          {columns.state}
+        </th>
+        <th scope="col" role="columnheader">
+          {columns.steps}
+        </th>
+        <th scope="col" role="columnheader" class="num">
+          {columns.time}
+        </th>
+        <th scope="col" role="columnheader" class="num">
+          {columns.map}
+        </th>
+        <th scope="col" role="columnheader" class="created">
+          {columns.created}
+        </th>
+        <th scope="col" role="columnheader">
+          <span class="sr">{columns.actions}</span>
+        </th>
       </tr>
     </thead>
   );
@@ -80,7 +99,9 @@ function Row({ model }: { model: JobView }): JSX.Element {
         <span class="muted small-text">{model.dataset_names.join(", ")}</span>
         <span class="muted small-text starting-below">{startingModelName(model.starting_model)}</span>
       </th>
-      <td role="cell" class="starting" data-label={columns.startingModel}>{startingModelName(model.starting_model)}</td>
+      <td role="cell" class="starting" data-label={columns.startingModel}>
+        {startingModelName(model.starting_model)}
+      </td>
       <td role="cell" class="state-cell">
         <StateBadge state={model.state} />
         <Explanation job={model} place={state.queue.get(model.id)} progress={progress} now={now} />
@@ -91,7 +112,12 @@ function Row({ model }: { model: JobView }): JSX.Element {
       <td role="cell" class="num" data-label={columns.time}>
         <TrainingTime job={model} now={now} />
       </td>
-      <td role="cell" class="num" data-label={columns.map} title={best === null ? undefined : texts.models.bestMap(best, model.checkpoint?.best_step ?? null)}>
+      <td
+        role="cell"
+        class="num"
+        data-label={columns.map}
+        title={best === null ? undefined : texts.models.bestMap(best, model.checkpoint?.best_step ?? null)}
+      >
         {map ?? texts.none}
       </td>
       <td role="cell" class="created" data-label={columns.created}>

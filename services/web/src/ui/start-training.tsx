@@ -46,7 +46,8 @@ export function StartTraining({ preset, onClose }: { preset: Preset; onClose: ()
   const problem = refused ?? planError ?? offerError;
   const at = (field: string) => (problem?.field === field ? problem.message : null);
   const known = ["starting_model", "steps", "max_minutes", "description"];
-  const elsewhere = problem !== null && !(problem.field !== null && known.includes(problem.field)) ? problem.message : null;
+  const elsewhere =
+    problem !== null && !(problem.field !== null && known.includes(problem.field)) ? problem.message : null;
 
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -85,7 +86,12 @@ export function StartTraining({ preset, onClose }: { preset: Preset; onClose: ()
         <div class="start-body">
           <div class="start-fields">
             <p class="muted start-from">{texts.start.from(names)}</p>
-            <Field id={`${id}d`} label={texts.start.description} hint={limits && texts.start.descriptionHint(limits.max_description)} error={at("description")}>
+            <Field
+              id={`${id}d`}
+              label={texts.start.description}
+              hint={limits && texts.start.descriptionHint(limits.max_description)}
+              error={at("description")}
+            >
               <input
                 id={`${id}d`}
                 data-testid="description"
@@ -111,7 +117,12 @@ export function StartTraining({ preset, onClose }: { preset: Preset; onClose: ()
               </select>
             </Field>
             <div class="start-pair">
-              <Field id={`${id}s`} label={texts.start.steps} hint={limits && texts.start.stepsHint(limits.min_steps, limits.max_steps)} error={at("steps")}>
+              <Field
+                id={`${id}s`}
+                label={texts.start.steps}
+                hint={limits && texts.start.stepsHint(limits.min_steps, limits.max_steps)}
+                error={at("steps")}
+              >
                 <input
                   id={`${id}s`}
                   data-testid="steps"
@@ -192,7 +203,12 @@ function useStartingModels({ api, view }: Page, preset: Preset): [StartingModels
 }
 
 /** The plan for what the form says, asked anew shortly after the last keystroke. The last good one stays meanwhile. */
-function usePlan({ api }: Page, preset: Preset, form: Form, offer: StartingModels | null): [Plan | null, ApiError | null, boolean] {
+function usePlan(
+  { api }: Page,
+  preset: Preset,
+  form: Form,
+  offer: StartingModels | null,
+): [Plan | null, ApiError | null, boolean] {
   const [plan, setPlan] = useState<Plan | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [pending, setPending] = useState(true);
@@ -245,7 +261,11 @@ function Field({ id, label, hint, error, children }: FieldProps): JSX.Element {
     <div class="field" ref={box}>
       <label for={id}>{label}</label>
       {children}
-      <p id={`${id}-note`} class={error === null ? "field-hint" : "field-error"} role={error === null ? undefined : "alert"}>
+      <p
+        id={`${id}-note`}
+        class={error === null ? "field-hint" : "field-error"}
+        role={error === null ? undefined : "alert"}
+      >
         {error ?? hint ?? "\u00a0"}
       </p>
     </div>
@@ -265,17 +285,25 @@ function PlanPanel({ plan, stale, steps, onRecommended }: PlanProps): JSX.Elemen
     <aside class={stale ? "plan is-stale" : "plan"} aria-busy={stale}>
       <h3>{texts.start.planTitle}</h3>
       <ul data-testid="plan-sentences" aria-live="polite">
-        {plan === null ? <li class="muted">{texts.start.planPending}</li> : plan.sentences.map((sentence) => <li key={sentence}>{sentence}</li>)}
+        {plan === null ? (
+          <li class="muted">{texts.start.planPending}</li>
+        ) : (
+          plan.sentences.map((sentence) => <li key={sentence}>{sentence}</li>)
+        )}
       </ul>
       {plan !== null &&
         (Number(steps) === plan.recommended_steps ? (
           <p class="muted plan-foot">{texts.start.isRecommended}</p>
         ) : (
-          <button type="button" class="button plan-foot" data-testid="use-recommended" onClick={() => onRecommended(plan.recommended_steps)}>
+          <button
+            type="button"
+            class="button plan-foot"
+            data-testid="use-recommended"
+            onClick={() => onRecommended(plan.recommended_steps)}
+          >
             {texts.start.recommended(plan.recommended_steps)}
           </button>
         ))}
     </aside>
   );
 }
-

@@ -31,7 +31,8 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
   const send = async (file: File, name: string, evalPercent: number) => {
     const control = new AbortController();
     running.current = control;
-    const show = (fraction: number) => setPhase({ kind: "sending", file, name, fraction, abort: () => control.abort() });
+    const show = (fraction: number) =>
+      setPhase({ kind: "sending", file, name, fraction, abort: () => control.abort() });
     show(0);
     try {
       const imported = await api.upload({ file, name, evalPercent, onProgress: show, signal: control.signal });
@@ -135,16 +136,40 @@ function Naming({ file, error, onSend, onCancel }: NamingProps): JSX.Element {
     >
       <div class="field grow">
         <label for={`${id}n`}>{texts.upload.name}</label>
-        <input id={`${id}n`} ref={first} value={name} required data-testid="upload-name" aria-invalid={at("name") !== null} onInput={(event) => setName(event.currentTarget.value)} />
-        {at("name") !== null && <p class="field-error" role="alert">{at("name")}</p>}
+        <input
+          id={`${id}n`}
+          ref={first}
+          value={name}
+          required
+          data-testid="upload-name"
+          aria-invalid={at("name") !== null}
+          onInput={(event) => setName(event.currentTarget.value)}
+        />
+        {at("name") !== null && (
+          <p class="field-error" role="alert">
+            {at("name")}
+          </p>
+        )}
       </div>
       <div class="field">
         <label for={`${id}p`}>{texts.upload.evalPercent}</label>
         <span class="with-unit">
-          <input id={`${id}p`} type="number" inputMode="numeric" value={percent} required aria-invalid={at("eval_percent") !== null} onInput={(event) => setPercent(event.currentTarget.value)} />
+          <input
+            id={`${id}p`}
+            type="number"
+            inputMode="numeric"
+            value={percent}
+            required
+            aria-invalid={at("eval_percent") !== null}
+            onInput={(event) => setPercent(event.currentTarget.value)}
+          />
           <span>{texts.upload.percent}</span>
         </span>
-        {at("eval_percent") !== null && <p class="field-error" role="alert">{at("eval_percent")}</p>}
+        {at("eval_percent") !== null && (
+          <p class="field-error" role="alert">
+            {at("eval_percent")}
+          </p>
+        )}
       </div>
       <div class="upload-buttons">
         <button type="submit" class="button primary" data-testid="upload-submit">
@@ -170,8 +195,17 @@ function Sending({ phase }: { phase: Extract<Phase, { kind: "sending" }> }): JSX
     <div class="upload-row">
       <Icon name="upload" />
       <div class="upload-text">
-        <p role="status">{reading ? texts.upload.reading(phase.name) : texts.upload.progress(phase.name, phase.file.size)}</p>
-        <div class={reading ? "bar bar-active" : "bar"} role="progressbar" aria-valuemin={0} aria-valuemax={100} aria-valuenow={percent} aria-label={texts.upload.title}>
+        <p role="status">
+          {reading ? texts.upload.reading(phase.name) : texts.upload.progress(phase.name, phase.file.size)}
+        </p>
+        <div
+          class={reading ? "bar bar-active" : "bar"}
+          role="progressbar"
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={percent}
+          aria-label={texts.upload.title}
+        >
           <div class="bar-saved" style={{ transform: `scaleX(${phase.fraction})` }} />
         </div>
       </div>
