@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
+from shared.contract.starting_models import STARTING_MODELS
 from shared.contract.stream import Progress
 from shared.contract.views import JobView, QueuePlace
 
@@ -160,3 +161,9 @@ def span(earliest: datetime | None, latest: datetime | None, now: datetime) -> s
 
 def _common(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def starting_model(key: str) -> str:
+    """The shown name of a starting model; the key itself for one that only a newer server knows."""
+    model = STARTING_MODELS.get(key)
+    return key if model is None else model.name

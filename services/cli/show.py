@@ -172,7 +172,7 @@ def plan_view(plan: Plan, max_minutes: int | None) -> RenderableType:
     if plan.steps != plan.recommended_steps:
         steps += f" (recommended: {plan.recommended_steps:,})"
     rows: list[tuple[str, RenderableType]] = [
-        ("Model", f"{plan.starting_model} on a {plan.accelerator.upper()}"),
+        ("Model", f"{figures.starting_model(plan.starting_model)} on a {plan.accelerator.upper()}"),
         ("Pictures", f"{plan.train_frames:,} to train, {plan.eval_frames:,} to evaluate, {plan.batch_size} each step"),
         ("Labels", ", ".join(plan.labels)),
         ("Steps", steps),

@@ -74,7 +74,7 @@ def job_details(scene: Scene, events: Sequence[ModelEvent], now: datetime) -> Re
     rows: list[tuple[str, RenderableType]] = [
         ("ID", job.id),
         ("Created", f"{figures.date(job.created_at)} by {job.created_by}"),
-        ("Model", job.starting_model),
+        ("Model", figures.starting_model(job.starting_model)),
         ("Datasets", ", ".join(job.dataset_names)),
         ("Labels", ", ".join(job.labels)),
         ("Pictures", f"{job.train_frames:,} to train, {job.eval_frames:,} to evaluate, {job.batch_size} each step"),
@@ -140,7 +140,9 @@ def loss_line(progress: Progress) -> str:
 
 def _heading(job: JobView) -> Text:
     return Text.assemble(
-        text(job.description, "bold"), (f"  {job.id[:8]}", "bright_black"), text(f"  {job.starting_model}")
+        text(job.description, "bold"),
+        (f"  {job.id[:8]}", "bright_black"),
+        text(f"  {figures.starting_model(job.starting_model)}"),
     )
 
 
@@ -201,6 +203,8 @@ def _metrics(points: Sequence[MetricPoint]) -> RenderableType | None:
     numbers = ("Step", *names, "Train loss", "Eval loss", "Time")
     made = table(*numbers, "", right=numbers)
     ordered = sorted(points, key=lambda point: point.step)
+    # Each was the best when it was saved; the last of them still is.
+    best = next((point for point in reversed(ordered) if point.best), None)
     for point in ordered[-_POINTS_SHOWN:]:
         losses = (pool.get(TOTAL_LOSS) for pool in (point.training, point.evaluation))
         made.add_row(
@@ -208,7 +212,7 @@ def _metrics(points: Sequence[MetricPoint]) -> RenderableType | None:
             *(precision(point.evaluation.get(name)) for name in names.values()),
             *(DASH if loss is None else figures.metric(loss) for loss in losses),
             figures.duration(point.stepping_seconds),
-            Text("best" if point.best else "", "green"),
+            Text("best" if point is best else "", "green"),
         )
     hidden = len(ordered) - _POINTS_SHOWN
     return Group(Text(f"… {count(hidden, 'earlier one')}, see --json", "bright_black"), made) if hidden > 0 else made

@@ -118,17 +118,20 @@ function Absent({ waiting }: { waiting: boolean }): JSX.Element {
   );
 }
 
+/** Notices that nobody has to act on; all others are shown as warnings. */
+const GOOD_NEWS = new Set(["pretrained_backbone"]);
+
 function Reasons({ job }: { job: JobView }): JSX.Element | null {
   const reasons = [
-    ...(job.reason === null ? [] : [{ ...job.reason, failed: job.state === "FAILED" }]),
-    ...job.notices.map((notice) => ({ ...notice, failed: false })),
+    ...(job.reason === null ? [] : [{ ...job.reason, tone: job.state === "FAILED" ? "tone-bad" : "tone-warn" }]),
+    ...job.notices.map((notice) => ({ ...notice, tone: GOOD_NEWS.has(notice.code) ? "tone-active" : "tone-warn" })),
   ];
   if (reasons.length === 0) return null;
   return (
     <section class="reasons" aria-label={texts.model.notices} data-testid="notices">
       {reasons.map((reason) => (
-        <div key={reason.code} class={`reason ${reason.failed ? "tone-bad" : "tone-warn"}`}>
-          <Icon name="alert" />
+        <div key={reason.code} class={`reason ${reason.tone}`}>
+          <Icon name={reason.tone === "tone-active" ? "check" : "alert"} />
           <p>
             {reason.message}
             {reason.remedy !== null && <> {reason.remedy}</>}
