@@ -92,7 +92,7 @@ class Deliveries:
             return
         carrier = {"traceparent": envelope.traceparent} if envelope.traceparent else {}
         ids = {"message": envelope.id, "job": envelope.job_id, "attempt": envelope.attempt, "team": envelope.team}
-        async with self._order.hold(envelope.job_id or envelope.source):
+        async with self._order.hold(envelope.job_id or f"{envelope.source}/{envelope.team}"):
             with log.bound(**ids), self._tracing.span(kind, carrier), self._metrics.handling.labels(kind).time():
                 outcome = await self._settle(delivery, queue, handler, envelope)
         count.labels(queue.name, kind, outcome).inc()

@@ -158,6 +158,7 @@ async def serve(name: str, settings: S, compose: Compose[S], *, clock: Clock | N
         tracing=runtime.tracing,
         problems=runtime.problems,
         allowed_origins=settings.allowed_origins,
+        outages=OUTAGES,
     )
     async with runtime.stack:
         building = asyncio.create_task(compose(runtime, app))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
-from shared.contract.errors import UserError
+from shared.contract.errors import Retry, UserError
 from shared.runtime import auth, log
 from shared.runtime.auth import Principal
 from shared.runtime.metrics import Metrics
@@ -28,6 +28,7 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 _OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LARGEST_BODY = 1 << 20
+_OUTAGE_RETRY_SECONDS = 5
 _LONGEST_KEY = 200
 
 T = TypeVar("T")
@@ -35,16 +36,24 @@ Ready = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 def application(
-    *, secret: str, metrics: Metrics, tracing: Tracing, problems: Ready, allowed_origins: str = ""
+    *,
+    secret: str,
+    metrics: Metrics,
+    tracing: Tracing,
+    problems: Ready,
+    allowed_origins: str = "",
+    outages: Sequence[type[Exception]] = (),
 ) -> web.Application:
     """An application with the common middlewares and /healthz, /readyz, /metrics.
 
     `problems` returns what keeps the service from being ready, by part (empty: ready). Bodies are limited to 1 MiB;
-    a route that takes more streams it and counts for itself.
+    a route that takes more streams it and counts for itself. `outages` are exceptions that mean that something behind the
+    service can't be reached just now: a 503 with a Retry-After.
     """
     origins = frozenset(origin.strip() for origin in allowed_origins.split(",") if origin.strip())
     app = web.Application(
-        middlewares=[_observe(metrics, tracing), _refusals(), _identity(secret, origins)], client_max_size=_LARGEST_BODY
+        middlewares=[_observe(metrics, tracing), _refusals((Retry, *outages)), _identity(secret, origins)],
+        client_max_size=_LARGEST_BODY,
     )
 
     async def healthz(_: web.Request) -> web.Response:
@@ -155,7 +164,7 @@ def _same_origin(request: web.Request, origins: frozenset[str]) -> None:
     raise UserError("wrong_origin", f"Requests from {origin} are not accepted here.", "Origin", status=403)
 
 
-def _refusals() -> Middleware:
+def _refusals(outages: tuple[type[Exception], ...]) -> Middleware:
     logger = log.get("web")
 
     @web.middleware
@@ -174,6 +183,16 @@ def _refusals() -> Middleware:
             if "Allow" in error.headers:
                 refusal.headers["Allow"] = error.headers["Allow"]
             return refusal
+        except outages as error:
+            logger.warning("request.delayed", error=repr(error)[:300])
+            return _refusal(
+                UserError(
+                    "unavailable",
+                    "Part of Trainyard can't be reached just now. Try again in a moment.",
+                    status=503,
+                    retry_after=_OUTAGE_RETRY_SECONDS,
+                )
+            )
         except Exception as error:  # the last resort: logged with its trace, told without its innards
             logger.exception("request.failed", error=repr(error))
             return _refusal(

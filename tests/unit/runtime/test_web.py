@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
-from shared.contract.errors import IllegalTransition, NotFound, UserError
+from shared.contract.errors import IllegalTransition, NotFound, Retry, UserError
 from shared.runtime.auth import mint
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
@@ -77,6 +77,10 @@ async def refuse(request: web.Request) -> web.Response:
             raise web.HTTPFound("/elsewhere")
         case "teapot":
             raise web.HTTPUnprocessableEntity
+        case "store":
+            raise LookupError("the store at 10.0.0.7 is away")
+        case "conflict":
+            raise Retry("it kept changing")
         case _:
             raise ZeroDivisionError("innards")
 
@@ -117,6 +121,7 @@ async def client(metrics: Metrics, problems: Problems) -> AsyncIterator[Client]:
         tracing=Tracing("test"),
         problems=problems,
         allowed_origins="https://train.example, https://other.example ,",
+        outages=(LookupError,),
     )
     app.add_routes(
         [
@@ -331,6 +336,14 @@ class TestCreationId:
 class TestRefusals:
     async def get(self, client: Client, how: str) -> aiohttp.ClientResponse:
         return await client.get(f"/api/refuse/{how}", headers=BEARER, allow_redirects=False)
+
+    @pytest.mark.parametrize("how", ["store", "conflict"])
+    async def test_an_outage_behind_the_service_says_when_to_come_back(self, client: Client, how: str) -> None:
+        response = await self.get(client, how)
+        error = await error_of(response, 503)
+        assert error["code"] == "unavailable"
+        assert response.headers["Retry-After"] == "5"
+        assert "10.0.0.7" not in error["message"]
 
     async def test_a_rule_s_refusal_is_told_whole(self, client: Client) -> None:
         response = await self.get(client, "later")
