@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from datetime import timedelta
 
 from aiohttp import web
@@ -15,12 +14,9 @@ from services.dataset.loops import Cleaner
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore
 from services.dataset.workspace import Workspace
-from shared.contract.events import Message
-from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.outbox import Relay
 from shared.runtime.service import Runtime
-from shared.runtime.trace import current_traceparent, trace_id
 
 NAME = "dataset"
 _LONGEST_PAUSE = 15.0  # seconds between two rounds of cleaning
@@ -30,17 +26,6 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
     """Build the service on `runtime` and add its routes to `app`."""
     settings, clock = runtime.settings, runtime.clock
 
-    def envelope(body: Message, team: str) -> Envelope:
-        return Envelope(
-            id=uuid.uuid4().hex,
-            time=clock.now(),
-            source=NAME,
-            team=team,
-            body=body,
-            correlation_id=trace_id(),
-            traceparent=current_traceparent(),
-        )
-
     workspace = await asyncio.to_thread(Workspace, settings.import_dir)
     runtime.stack.push_async_callback(asyncio.to_thread, workspace.close)
     artifacts = await asyncio.to_thread(Artifacts, settings.artifacts_url)
@@ -49,7 +34,7 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         await asyncio.to_thread(artifacts.check)
 
     runtime.check("artifacts", writable)
-    store = DatasetStore((await runtime.store()).database(NAME), envelope)
+    store = DatasetStore((await runtime.store()).database(NAME), runtime.envelope)
     await store.prepare()
     bus = await runtime.bus()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import timedelta
 
 import aiohttp
@@ -22,7 +21,6 @@ from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.outbox import Relay
 from shared.runtime.service import Runtime
-from shared.runtime.trace import current_traceparent, trace_id
 
 NAME = "scheduler"
 
@@ -32,29 +30,8 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     settings, clock = runtime.settings, runtime.clock
     lease = timedelta(seconds=settings.lease_seconds)
 
-    def about(body: Message, team: str) -> Envelope:
-        return Envelope(
-            id=uuid.uuid4().hex,
-            time=clock.now(),
-            source=NAME,
-            team=team,
-            body=body,
-            correlation_id=trace_id(),
-            traceparent=current_traceparent(),
-        )
-
     def about_job(body: Message, job: Job) -> Envelope:
-        return Envelope(
-            id=uuid.uuid4().hex,
-            time=clock.now(),
-            source=NAME,
-            team=job.view.team,
-            body=body,
-            job_id=job.view.id,
-            attempt=job.view.attempt,
-            correlation_id=trace_id(),
-            traceparent=current_traceparent(),
-        )
+        return runtime.envelope(body, job.view.team, job_id=job.view.id, attempt=job.view.attempt)
 
     store = await runtime.store()
     database = store.database(NAME)
@@ -66,7 +43,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
     datasets = DatasetService(session, settings.dataset_url, settings.trainyard_secret, clock)
 
-    teller = Teller(jobs=jobs, trainers=trainers, teams=teams, bus=bus, clock=clock, lease=lease, envelope=about)
+    teller = Teller(
+        jobs=jobs, trainers=trainers, teams=teams, bus=bus, clock=clock, lease=lease, envelope=runtime.envelope
+    )
 
     def seen(team: str) -> None:
         teller.touch(team)
@@ -99,7 +78,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         trainers=trainers,
         bus=bus,
         clock=clock,
-        envelope=about,
+        envelope=runtime.envelope,
         lease_seconds=settings.lease_seconds,
         changed=changed,
     )

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Generic, TypeVar
 
 from aiohttp import web
 
+from shared.contract.events import Message
+from shared.contract.wire import Envelope
 from shared.runtime import log
 from shared.runtime.bus import RabbitBus
 from shared.runtime.clock import Clock, SystemClock
@@ -23,7 +26,7 @@ from shared.runtime.loop import Loop
 from shared.runtime.metrics import Metrics
 from shared.runtime.mongo import OUTAGES, Store
 from shared.runtime.settings import CommonSettings, load
-from shared.runtime.trace import Tracing
+from shared.runtime.trace import Tracing, current_traceparent, trace_id
 from shared.runtime.web import application
 
 S = TypeVar("S", bound=CommonSettings)
@@ -84,6 +87,20 @@ class Runtime(Generic[S]):
                 await asyncio.sleep(0.5)
             else:
                 return store
+
+    def envelope(self, body: Message, team: str, *, job_id: str | None = None, attempt: int | None = None) -> Envelope:
+        """A message of this service's, now, as part of the trace under way."""
+        return Envelope(
+            id=uuid.uuid4().hex,
+            time=self.clock.now(),
+            source=self.name,
+            team=team,
+            body=body,
+            job_id=job_id,
+            attempt=attempt,
+            correlation_id=trace_id(),
+            traceparent=current_traceparent(),
+        )
 
     def check(self, part: str, check: Check) -> None:
         """Make a part count for readiness: `check` raises where the part isn't well."""
