@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from services.cli.detect import Detector
-from tests.e2e.conftest import ROOT, Stack
+from tests.e2e.conftest import UserStack
+from tests.support.stack import CHECKOUT
 
 STEPS = 24
 _RUN_SECONDS = 420
@@ -30,11 +31,11 @@ pytestmark = pytest.mark.timeout(600)
 class Watcher:
     """`trainyard watch --json` in the background: what a client saw over the websocket, line by line."""
 
-    def __init__(self, stack: Stack, job_id: str) -> None:
+    def __init__(self, stack: UserStack, job_id: str) -> None:
         self.lines: list[dict[str, Any]] = []
         self._seen = threading.Condition()
         self.process = subprocess.Popen(
-            stack.command("watch", job_id, "--json"), env=stack.environ, stdout=subprocess.PIPE, text=True
+            stack.cli_command("watch", job_id, "--json"), env=stack.environ, stdout=subprocess.PIPE, text=True
         )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -63,9 +64,9 @@ class Watcher:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Path:
+def archive(tmp_path_factory: pytest.TempPathFactory, stack: UserStack) -> Path:
     """Real pictures if they are there, else generated ones."""
-    given = Path(os.environ.get("TRAINYARD_BCCD_ZIP", ROOT.parent / "shared" / "data" / "bccd-voc.zip"))
+    given = Path(os.environ.get("TRAINYARD_BCCD_ZIP", CHECKOUT.parent / "shared" / "data" / "bccd-voc.zip"))
     if given.exists():
         return given
     made = tmp_path_factory.mktemp("sample") / "sample.zip"
@@ -74,7 +75,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, stack: Stack) -> Path:
 
 
 def test_import_train_lose_the_trainer_resume_succeed_download_and_run(
-    stack: Stack, archive: Path, tmp_path: Path
+    stack: UserStack, archive: Path, tmp_path: Path
 ) -> None:
     added = stack.cli_json("datasets", "add", str(archive), "--name", "Cells")
     dataset = added["dataset"]
@@ -90,7 +91,7 @@ def test_import_train_lose_the_trainer_resume_succeed_download_and_run(
 
     watcher.first("metrics")
     holder = stack.cli_json("show", job_id)["model"]["trainer"]
-    victim = stack.trainer(holder.rpartition("-")[0])
+    victim = stack.service("trainer", TRAINER_NAME=holder.rpartition("-")[0])
     family = [victim, *victim.children(recursive=True)]
     victim.kill()
     _, left = psutil.wait_procs(family, timeout=5)
@@ -140,10 +141,10 @@ def test_import_train_lose_the_trainer_resume_succeed_download_and_run(
     assert all(detection.label in detector.labels for detection in found)
 
 
-def test_another_start_finds_everything_again(stack: Stack, tmp_path: Path) -> None:
+def test_another_start_finds_everything_again(stack: UserStack, tmp_path: Path) -> None:
     before = stack.cli_json("models")["models"]
     assert not stack.down()
-    stack.up()
+    stack.start()
     after = stack.cli_json("models")["models"]
     assert [model["id"] for model in after] == [model["id"] for model in before]
     done = next(model for model in after if model["state"] == "SUCCEEDED")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.e2e.conftest import ROOT, Stack
+from tests.e2e.conftest import UserStack
 from tests.support.fixtures import missing
+from tests.support.stack import CHECKOUT
 
 _ARGUMENTS = [
     "--no-sandbox",
@@ -22,7 +23,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_PICTURES = ROOT / "test-artifacts"
+_PICTURES = CHECKOUT / "test-artifacts"
 _SOON, _TRAINING = 10_000, 240_000
 
 pytestmark = pytest.mark.timeout(480)
@@ -41,7 +42,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+def page(browser: Browser, stack: UserStack) -> Iterator[Page]:
     """A page at the gateway; an error on its console fails the test, and so does a reload."""
     opened = browser.new_page(viewport={"width": 1280, "height": 860})
     problems: list[str] = []
@@ -67,7 +68,7 @@ def _section(page: Page, name: str) -> None:
     page.get_by_role("navigation").get_by_role("link", name=name).click()
 
 
-def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: Stack, tmp_path: Path) -> None:
+def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: UserStack, tmp_path: Path) -> None:
     _PICTURES.mkdir(exist_ok=True)
     archive = tmp_path / "field.zip"
     stack.cli("sample", str(archive), "--pictures", "120")
@@ -138,7 +139,9 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: S
     page.screenshot(path=_PICTURES / "models.png")
 
 
-def test_the_page_survives_the_death_of_the_service_that_feeds_it(page: Page, browser: Browser, stack: Stack) -> None:
+def test_the_page_survives_the_death_of_the_service_that_feeds_it(
+    page: Page, browser: Browser, stack: UserStack
+) -> None:
     other = browser.new_page()
     other.goto(stack.url)
     ended = next(model for model in stack.cli_json("models")["models"] if model["description"] == "PageModel")
