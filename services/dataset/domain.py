@@ -14,7 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from services.dataset.report import Manifest, Report, spelling_key
+from services.dataset.report import Manifest, spelling_key
+from shared.contract.api.datasets import Claim, Compatibility, Difference, ImportReport
 from shared.contract.errors import UserError
 from shared.contract.views import DatasetView
 
@@ -23,19 +24,11 @@ MAX_NAME = 60
 NEAR_MISS = 0.75
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that uses a dataset; `description` is the model's name in the team's list."""
-
-    job_id: str
-    description: str
-    claimed_at: datetime
-
-
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset that can be trained on, how its import went, and who uses it."""
 
     view: DatasetView
-    report: Report
+    report: ImportReport
     claims: list[Claim] = []
 
 
@@ -52,24 +45,6 @@ class UploadRequest(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """How one dataset's labels differ from those that most of the others have."""
-
-    dataset_id: str
-    name: str
-    missing: list[str]
-    extra: list[str]
-    hints: list[str]
-
-
-class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether datasets can be trained on together: only if their labels are identical. `labels` are what most of them have."""
-
-    compatible: bool
-    labels: list[str]
-    differences: list[Difference]
-
-
 def checked_name(text: str) -> str:
     """A dataset's name without outer spaces. Raises UserError `bad_name`."""
     name = " ".join(text.split())
@@ -81,7 +56,7 @@ def checked_name(text: str) -> str:
 
 
 def view(
-    dataset_id: str, team: str, name: str, created_at: datetime, manifest: Manifest, report: Report
+    dataset_id: str, team: str, name: str, created_at: datetime, manifest: Manifest, report: ImportReport
 ) -> DatasetView:
     """The public dataset that an import gives."""
     return DatasetView(

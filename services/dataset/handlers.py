@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from services.dataset import domain
-from services.dataset.domain import Claim, Dataset
+from services.dataset.domain import Dataset
 from services.dataset.store import DatasetStore
+from shared.contract.api.datasets import Claim, Compatibility
 from shared.contract.errors import NotFound
 from shared.contract.views import DatasetView
 from shared.runtime.clock import Clock
@@ -38,7 +39,7 @@ class Datasets:
                 raise domain.in_use(dataset)
         self._changed()
 
-    async def compatibility(self, team: str, dataset_ids: Sequence[str]) -> domain.Compatibility:
+    async def compatibility(self, team: str, dataset_ids: Sequence[str]) -> Compatibility:
         """Whether datasets can be trained on together. Raises NotFound."""
         return domain.compatibility([(await self.get(team, dataset_id)).view for dataset_id in dataset_ids])
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
-import msgspec
 from aiohttp import web
 
 from services.dataset import domain
@@ -16,6 +15,8 @@ from services.dataset.handlers import Datasets
 from services.dataset.importer import MAX_EVAL_PERCENT, MIN_EVAL_PERCENT
 from services.dataset.imports import Imports, Upload
 from services.dataset.store import DatasetStore
+from shared.contract.api.claims import Claimed, ClaimingJob, ClaimRequest, ClaimsAnswer
+from shared.contract.api.datasets import CompatibilityRequest, DatasetAnswer, DatasetsAnswer, Imported
 from shared.contract.errors import UserError
 from shared.runtime import auth
 from shared.runtime.clock import Clock
@@ -23,22 +24,6 @@ from shared.runtime.web import answer, body, creation_id, principal, whole_numbe
 
 _ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 _LARGEST_SEED = 2**31 - 1
-
-Ids = Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
-
-
-class CompatibilityRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Datasets to be trained on together."""
-
-    dataset_ids: Ids
-
-
-class ClaimRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Datasets that a job of `team` is going to use; `description` names the model to people."""
-
-    team: str
-    dataset_ids: Ids
-    description: str
 
 
 class Routes:
@@ -70,7 +55,7 @@ class Routes:
         """The team's datasets, newest first."""
         who = principal(request)
         auth.require(who, "viewer")
-        return answer({"datasets": await self._store.all(who.team)})
+        return answer(DatasetsAnswer(datasets=await self._store.all(who.team)))
 
     async def create(self, request: web.Request) -> web.Response:
         """Import the zip that is the request's body."""
@@ -87,14 +72,14 @@ class Routes:
         )
         upload = Upload(self._pieces(request), request.content_length)
         dataset = await self._imports.create(who.team, creation_id(request, who.team), wanted, upload)
-        return answer({"dataset": dataset.view, "report": dataset.report}, status=201)
+        return answer(Imported(dataset=dataset.view, report=dataset.report), status=201)
 
     async def get(self, request: web.Request) -> web.Response:
         """One dataset, how its import went, who uses it."""
         who = principal(request)
         auth.require(who, "viewer")
         dataset = await self._datasets.get(who.team, request.match_info["id"])
-        return answer({"dataset": dataset.view, "report": dataset.report, "used_by": dataset.claims})
+        return answer(DatasetAnswer(dataset=dataset.view, report=dataset.report, used_by=dataset.claims))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a dataset that no model uses."""
@@ -115,7 +100,8 @@ class Routes:
         auth.require(principal(request), "service")
         age = timedelta(seconds=whole_number(request, "older_than_seconds", 0, 0, 10**9))
         since = await self._store.claims_before(self._clock.now() - age)
-        return answer({"claims": [{"job_id": job_id, "since": moment} for job_id, moment in sorted(since.items())]})
+        claims = [ClaimingJob(job_id=job_id, since=moment) for job_id, moment in sorted(since.items())]
+        return answer(ClaimsAnswer(claims=claims))
 
     async def claim(self, request: web.Request) -> web.Response:
         """Claim datasets for a job: none of them can be deleted until it lets go."""
@@ -123,7 +109,7 @@ class Routes:
         wanted = await body(request, ClaimRequest)
         job_id = request.match_info["job_id"]
         views = await self._datasets.claim(wanted.team, job_id, wanted.description, wanted.dataset_ids)
-        return answer({"datasets": views})
+        return answer(Claimed(datasets=views))
 
     async def release(self, request: web.Request) -> web.Response:
         """Let a job's claims go; there being none is no error."""

@@ -20,9 +20,10 @@ from services.dataset.formats import tfrecord, voc
 from services.dataset.formats.voc import Annotation, Skipped
 from services.dataset.frames import Box, Frame, clip, scale
 from services.dataset.pictures import Picture, PictureLimits
-from services.dataset.report import Manifest, Notes, Report
+from services.dataset.report import Manifest, Notes
 from services.dataset.split import Split, split
 from services.dataset.spool import Spool
+from shared.contract.api.datasets import ImportReport
 from shared.contract.errors import UserError
 
 IMPORTER = "voc/1"
@@ -57,7 +58,7 @@ class Imported(msgspec.Struct, frozen=True):
     """What the folder holds."""
 
     manifest: Manifest
-    report: Report
+    report: ImportReport
 
 
 def import_archive(
@@ -124,7 +125,7 @@ class _Import:
         pools = self._split(frames)
         manifest = self._write(pools)
         oddities = self._notes.warnings() + report.label_warnings(manifest.labels)
-        outcome = Report(
+        outcome = ImportReport(
             read={"pictures": len(frames)},
             annotations=len(matching.pairs),
             boxes=manifest.train.boxes + manifest.eval.boxes,

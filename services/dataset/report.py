@@ -14,6 +14,7 @@ import msgspec
 from services.dataset.formats.tfrecord import FileEntry
 from services.dataset.formats.voc import Skipped
 from services.dataset.frames import Frame
+from shared.contract.api.datasets import SkippedFile, Warned
 from shared.contract.views import LabelCount
 
 MAX_SKIPPED_LISTED = 200
@@ -46,48 +47,12 @@ _WARNINGS = {
 }
 
 
-class Warned(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of oddity: how often, in a sentence, with the first few files."""
-
-    code: str
-    message: str
-    count: int
-    files: list[str] = []
-
-
-class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that gave nothing, and why: in words, and as a stable code."""
-
-    file: str
-    reason: str
-    code: str
-
-
 class PoolCount(msgspec.Struct, frozen=True, kw_only=True):
     """One pool; negatives are frames without a box."""
 
     frames: int
     negatives: int
     boxes: int
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of an import.
-
-    `read` counts pictures. `skipped` may be cut, `skipped_total` and `skipped_by_code` count all. `ignored` counts files
-    that are neither pictures nor XML. `warnings` are sentences, `oddities` the same with codes, counts and files.
-    """
-
-    read: dict[str, int]
-    annotations: int
-    boxes: int
-    ignored: int
-    skipped: list[SkippedFile]
-    skipped_total: int
-    skipped_by_code: dict[str, int]
-    warnings: list[str]
-    oddities: list[Warned]
-    look_alike_groups: int
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

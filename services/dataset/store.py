@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from services.dataset.domain import Claim, Dataset
-from services.dataset.report import Report
+from services.dataset.domain import Dataset
+from shared.contract.api.datasets import Claim, ImportReport
 from shared.contract.events import DatasetCreated, DatasetDeleted, Message
 from shared.contract.views import DatasetView
 from shared.contract.wire import Envelope
@@ -131,7 +131,7 @@ class DatasetStore:
         result = await self.collection.update_one(_held(reservation), {"$set": {"touched_at": now}})
         return result.matched_count == 1
 
-    async def finish(self, reservation: Reservation, view: DatasetView, report: Report) -> bool:
+    async def finish(self, reservation: Reservation, view: DatasetView, report: ImportReport) -> bool:
         """Make the dataset exist, with its event; False if the import has been given up meanwhile."""
         entry = outbox.entry(self._envelope(DatasetCreated(dataset=view), view.team))
         result = await self.collection.update_one(

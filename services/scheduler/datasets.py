@@ -11,6 +11,9 @@ from datetime import timedelta
 import aiohttp
 import msgspec
 
+from shared.contract.api.claims import Claimed, ClaimRequest, ClaimsAnswer
+from shared.contract.api.datasets import DatasetAnswer
+from shared.contract.api.errors import ErrorAnswer
 from shared.contract.errors import UserError
 from shared.contract.views import DatasetView
 from shared.runtime.auth import mint
@@ -19,31 +22,6 @@ from shared.runtime.trace import current_traceparent
 
 _TOKEN_LIFETIME = timedelta(minutes=5)
 _RETRY_AFTER = 10
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """The datasets, in the order in which they were asked for."""
-
-    datasets: list[DatasetView]
-
-
-class _Refusal(msgspec.Struct, frozen=True):
-    code: str
-    message: str
-    field: str | None = None
-    details: dict[str, object] = {}
-
-
-class _Error(msgspec.Struct, frozen=True):
-    error: _Refusal
-
-
-class _Claim(msgspec.Struct, frozen=True):
-    job_id: str
-
-
-class _Claims(msgspec.Struct, frozen=True):
-    claims: list[_Claim]
 
 
 class DatasetService:
@@ -57,7 +35,7 @@ class DatasetService:
 
     async def claim(self, team: str, job_id: str, description: str, dataset_ids: Sequence[str]) -> list[DatasetView]:
         """Claim all the datasets for a job, or none. Claiming again is no error. Raises UserError."""
-        body = {"team": team, "dataset_ids": list(dataset_ids), "description": description}
+        body = ClaimRequest(team=team, dataset_ids=list(dataset_ids), description=description)
         data = await self._call("PUT", f"/api/internal/claims/{job_id}", team, body)
         return msgspec.json.decode(data, type=Claimed).datasets
 
@@ -70,14 +48,14 @@ class DatasetService:
         found = []
         for dataset_id in dataset_ids:
             data = await self._call("GET", f"/api/datasets/{dataset_id}", token_team, None)
-            found.append(msgspec.json.decode(data, type=_Found).dataset)
+            found.append(msgspec.json.decode(data, type=DatasetAnswer).dataset)
         return found
 
     async def old_claims(self, older_than_seconds: int) -> list[str]:
         """Ids of the jobs that have held claims for that long. Raises UserError."""
         path = f"/api/internal/claims?older_than_seconds={older_than_seconds}"
         data = await self._call("GET", path, "", None)
-        return [claim.job_id for claim in msgspec.json.decode(data, type=_Claims).claims]
+        return [claim.job_id for claim in msgspec.json.decode(data, type=ClaimsAnswer).claims]
 
     async def _call(self, method: str, path: str, team: str, body: object | None) -> bytes:
         now = self._clock.now()
@@ -99,14 +77,10 @@ class DatasetService:
         if response.status < 400:
             return content
         try:
-            refusal = msgspec.json.decode(content, type=_Error).error
+            refusal = msgspec.json.decode(content, type=ErrorAnswer).error
         except msgspec.DecodeError as error:
             raise UserError(
                 "datasets_failed", f"The dataset service answered {response.status}.", status=502
             ) from error
         field = "dataset_ids" if response.status == 404 else refusal.field
-        raise UserError(refusal.code, refusal.message, field, status=response.status, details=refusal.details)
-
-
-class _Found(msgspec.Struct, frozen=True):
-    dataset: DatasetView
+        raise UserError(refusal.code, refusal.message, field, status=response.status, details=refusal.details or {})

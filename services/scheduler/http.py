@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-import msgspec
 from aiohttp import web
 
 from services.scheduler import domain
 from services.scheduler.domain import Job
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore, TeamStore
-from services.scheduler.submit import JobRequest, PlanRequest, Submissions
+from services.scheduler.submit import LONGEST_DESCRIPTION, Submissions
 from shared.contract import epochs
+from shared.contract.api.jobs import (
+    JobAnswer,
+    JobRequest,
+    Limits,
+    PlanAnswer,
+    PlanRequest,
+    Session,
+    SessionRequest,
+    StartingModels,
+    StartingModelView,
+    TeamAnswer,
+)
 from shared.contract.jobs import JobState
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS
 from shared.runtime import auth
+from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
 from shared.runtime.web import COOKIE, answer, body, creation_id, principal, whole_number
 
 _COOKIE_LIFETIME = timedelta(days=30)
 _DEFAULT_STEPS = 3000
-
-
-class SessionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token to be kept as a cookie."""
-
-    token: str
 
 
 class Routes:
@@ -70,13 +76,13 @@ class Routes:
         """Who the token says that I am. A page begins with it, so a new team's minutes are told now."""
         who = principal(request)
         self._seen(who.team)
-        return answer(who)
+        return answer(_session(who))
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """Keep a token as a cookie that scripts can't read."""
         wanted = await body(request, SessionRequest)
         who = auth.verify(self._settings.trainyard_secret, wanted.token.strip())
-        response = answer(who)
+        response = answer(_session(who))
         response.set_cookie(
             COOKIE,
             wanted.token.strip(),
@@ -99,31 +105,31 @@ class Routes:
         frames = whole_number(request, "frames", 0, 0, 10_000_000)
         limits = self._settings
         models = [
-            {
-                "key": model.key,
-                "name": model.name,
-                "summary": model.summary,
-                "input_size": model.input_size,
-                "batch_size": {
+            StartingModelView(
+                key=model.key,
+                name=model.name,
+                summary=model.summary,
+                input_size=model.input_size,
+                batch_size={
                     kind: epochs.fitting_batch_size(size, frames) if frames else size
                     for kind, size in model.batch_size.items()
                 },
-            }
+            )
             for model in STARTING_MODELS.values()
         ]
         return answer(
-            {
-                "default": DEFAULT_STARTING_MODEL,
-                "starting_models": models,
-                "limits": {
-                    "min_steps": limits.min_steps,
-                    "max_steps": limits.max_steps,
-                    "default_steps": max(limits.min_steps, min(_DEFAULT_STEPS, limits.max_steps)),
-                    "checkpoint_every": limits.checkpoint_every,
-                    "max_description": 30,
-                    "max_minutes": limits.max_minutes,
-                },
-            }
+            StartingModels(
+                default=DEFAULT_STARTING_MODEL,
+                starting_models=models,
+                limits=Limits(
+                    min_steps=limits.min_steps,
+                    max_steps=limits.max_steps,
+                    default_steps=max(limits.min_steps, min(_DEFAULT_STEPS, limits.max_steps)),
+                    checkpoint_every=limits.checkpoint_every,
+                    max_description=LONGEST_DESCRIPTION,
+                    max_minutes=limits.max_minutes,
+                ),
+            )
         )
 
     async def plan(self, request: web.Request) -> web.Response:
@@ -131,7 +137,7 @@ class Routes:
         who = principal(request)
         auth.require(who, "viewer")
         plan = await self._submissions.plan(who.team, await body(request, PlanRequest))
-        return answer({"plan": plan})
+        return answer(PlanAnswer(plan=plan))
 
     async def submit(self, request: web.Request) -> web.Response:
         """Queue a job, or say why not now."""
@@ -143,7 +149,7 @@ class Routes:
         if job.view.state is JobState.TRY_AGAIN_LATER and job.view.retry_after is not None:
             wait = (job.view.retry_after - self._clock.now()).total_seconds()
             headers["Retry-After"] = str(max(1, int(wait)))
-        return answer({"job": job.view}, status=201, headers=headers)
+        return answer(JobAnswer(job=job.view), status=201, headers=headers)
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop a job that waits, prepares or runs."""
@@ -152,7 +158,7 @@ class Routes:
         now = self._clock.now()
         job = await self._jobs.decide(request.match_info["id"], lambda job: domain.stop(job, now), team=who.team)
         self._changed(job)
-        return answer({"job": job.view})
+        return answer(JobAnswer(job=job.view))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete an ended job with its model."""
@@ -169,4 +175,8 @@ class Routes:
         auth.require(who, "viewer")
         now = self._clock.now()
         view = await self._teams.view(who.team, now)
-        return answer({"team": view, "ledger": await self._teams.lines(who.team, now)})
+        return answer(TeamAnswer(team=view, ledger=await self._teams.lines(who.team, now)))
+
+
+def _session(who: Principal) -> Session:
+    return Session(team=who.team, role=who.role, name=who.name, expires=who.expires)

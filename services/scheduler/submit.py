@@ -23,55 +23,18 @@ from services.scheduler.plan import Trainer, WaitingJob, can_hold, is_live
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore, TeamStore, TrainerStore
 from shared.contract import epochs
+from shared.contract.api.jobs import JobRequest, Plan, PlanRequest
 from shared.contract.errors import Retry, UserError
 from shared.contract.events import DatasetSource
 from shared.contract.jobs import JobState
-from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS, Accelerator, StartingModel
+from shared.contract.starting_models import STARTING_MODELS, Accelerator, StartingModel
 from shared.contract.views import DatasetView, JobView
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
 
-_LONGEST_DESCRIPTION = 30
+LONGEST_DESCRIPTION = 30
 _MOST_DATASETS = 20
 _RESERVE_TRIES = 20
-
-
-class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team asks for. `steps` defaults to the recommended number, `max_minutes` to the estimate plus a quarter."""
-
-    dataset_ids: list[str]
-    description: str
-    starting_model: str = DEFAULT_STARTING_MODEL
-    steps: int | None = None
-    max_minutes: int | None = None
-
-
-class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team wants to know before it asks."""
-
-    dataset_ids: list[str]
-    starting_model: str = DEFAULT_STARTING_MODEL
-    steps: int | None = None
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of a run before it exists, and the same in sentences."""
-
-    starting_model: str
-    accelerator: Accelerator
-    train_frames: int
-    eval_frames: int
-    labels: list[str]
-    batch_size: int
-    steps_per_epoch: int
-    steps: int
-    epochs: int
-    recommended_steps: int
-    estimated_seconds: float
-    seconds_per_step: float
-    default_max_minutes: int
-    minutes_left: float
-    sentences: list[str]
 
 
 class Submissions:
@@ -322,10 +285,10 @@ class Submissions:
 
     def _description(self, text: str) -> str:
         description = " ".join(text.split())
-        if not 1 <= len(description) <= _LONGEST_DESCRIPTION:
+        if not 1 <= len(description) <= LONGEST_DESCRIPTION:
             _refuse(
                 "description",
-                f"The description must have 1 to {_LONGEST_DESCRIPTION} characters; it has {len(description)}.",
+                f"The description must have 1 to {LONGEST_DESCRIPTION} characters; it has {len(description)}.",
             )
         if not description.isprintable():
             _refuse("description", "The description must be printable text.")

@@ -37,15 +37,6 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class StoryLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A HistoryEntry as clients see it."""
-
-    at: datetime
-    trigger: str
-    state: JobState
-    message: str
-
-
 def history_entry(event: str, at: datetime, changed: JobChanged) -> HistoryEntry:
     """What `changed` adds to the story of its model."""
     job = changed.job

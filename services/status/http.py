@@ -17,6 +17,7 @@ from services.status.hub import Hub
 from services.status.store import StatusStore
 from services.status.views import newest_first
 from services.status.ws import PATH, Stream
+from shared.contract.api.models import EventsAnswer, MetricsAnswer, ModelAnswer, ModelsAnswer
 from shared.contract.errors import NotFound, UserError
 from shared.contract.views import JobView
 from shared.runtime import log
@@ -48,24 +49,25 @@ class Api:
     async def models(self, request: web.Request) -> web.Response:
         """GET /api/models: newest first."""
         records = await self._store.models(principal(request).team)
-        return answer({"models": [msgspec.Raw(data) for data in newest_first(records, "model")]})
+        models = [msgspec.json.decode(data, type=JobView) for data in newest_first(records, "model")]
+        return answer(ModelsAnswer(models=models))
 
     async def model(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}: the model, its newest progress while it runs, its metrics."""
         job = await self._job(request)
         channel = await self._hub.channel(job.team)
         metrics = await self._store.metrics(job.team, job.id)
-        return answer({"model": job, "progress": channel.progress(job.id), "metrics": metrics})
+        return answer(ModelAnswer(model=job, progress=channel.progress(job.id), metrics=metrics))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}/metrics: a point a checkpoint, by step."""
         job = await self._job(request)
-        return answer({"metrics": await self._store.metrics(job.team, job.id)})
+        return answer(MetricsAnswer(metrics=await self._store.metrics(job.team, job.id)))
 
     async def events(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}/events: what happened to it, oldest first."""
         job = await self._job(request)
-        return answer({"events": await self._store.history(job.team, job.id)})
+        return answer(EventsAnswer(events=await self._store.history(job.team, job.id)))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """GET /api/models/{id}/download?format=: one exported file."""

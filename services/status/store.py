@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from services.status.domain import HistoryEntry, StoryLine
+from services.status.domain import HistoryEntry
 from services.status.views import Record, key
+from shared.contract.api.models import ModelEvent
 from shared.contract.errors import Retry
 from shared.contract.jobs import JobState
 from shared.contract.stream import MetricPoint
@@ -213,11 +214,11 @@ class StatusStore:
         points = [msgspec.json.decode(document["data"], type=MetricPoint) async for document in cursor]
         return sorted(points, key=lambda point: point.step)
 
-    async def history(self, team: str, model_id: str) -> list[StoryLine]:
+    async def history(self, team: str, model_id: str) -> list[ModelEvent]:
         """A model's story, oldest first."""
         cursor = self._history.find({"team": team, "model_id": model_id})
         documents = sorted([document async for document in cursor], key=lambda document: document["version"])
-        return [from_document(document, StoryLine) for document in documents]
+        return [from_document(document, ModelEvent) for document in documents]
 
     # --- inside --------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.hdrs import METH_ALL
 from aiohttp.typedefs import Handler, Middleware
 
+from shared.contract.api.errors import ErrorAnswer, ErrorBody
 from shared.contract.errors import Retry, UserError
 from shared.runtime import auth, log
 from shared.runtime.auth import Principal
@@ -203,11 +204,10 @@ def _refusals(outages: tuple[type[Exception], ...]) -> Middleware:
 
 
 def _refusal(error: UserError) -> web.Response:
-    content: dict[str, object] = {"code": error.code, "message": error.message, "field": error.field}
-    if error.details:
-        content["details"] = error.details
+    details = error.details or msgspec.UNSET
+    content = ErrorBody(code=error.code, message=error.message, field=error.field, details=details)
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return answer({"error": content}, status=error.status, headers=headers)
+    return answer(ErrorAnswer(error=content), status=error.status, headers=headers)
 
 
 def _observe(metrics: Metrics, tracing: Tracing) -> Middleware:

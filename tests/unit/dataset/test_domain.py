@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.dataset.domain import Claim, Dataset, UploadRequest, checked_name, compatibility, in_use
-from services.dataset.report import Report
+from services.dataset.domain import Dataset, UploadRequest, checked_name, compatibility, in_use
+from shared.contract.api.datasets import Claim, ImportReport
 from shared.contract.errors import UserError
 from shared.contract.views import DatasetView, LabelCount
 
@@ -22,8 +22,8 @@ def view(name: str, *labels: str) -> DatasetView:
     )  # fmt: skip
 
 
-def report() -> Report:
-    return Report(
+def report() -> ImportReport:
+    return ImportReport(
         read={"pictures": 1}, annotations=1, boxes=1, ignored=0, skipped=[], skipped_total=0, skipped_by_code={},
         warnings=[], oddities=[], look_alike_groups=0,
     )  # fmt: skip

@@ -18,7 +18,8 @@ from services.dataset.archive import ArchiveLimits
 from services.dataset.formats.tfrecord import shard_count, source_id
 from services.dataset.importer import ImportCancelled, Imported, ImportOptions, import_archive
 from services.dataset.pictures import PictureLimits
-from services.dataset.report import Manifest, Report
+from services.dataset.report import Manifest
+from shared.contract.api.datasets import ImportReport
 from shared.contract.errors import UserError
 from tests.support.voc import annotation, frames, picture, write_zip
 
@@ -67,7 +68,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
         'item {\n  id: 1\n  name: "ball"\n}\nitem {\n  id: 2\n  name: "cube"\n}\n'
     )
     assert msgspec.json.decode((out / "manifest.json").read_bytes(), type=Manifest) == manifest
-    assert msgspec.json.decode((out / "report.json").read_bytes(), type=Report) == report
+    assert msgspec.json.decode((out / "report.json").read_bytes(), type=ImportReport) == report
     listed = {file.name for file in manifest.files}
     assert listed | {"manifest.json", "report.json"} == {path.name for path in out.iterdir()}
     for file in manifest.files:

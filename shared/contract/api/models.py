@@ -1,0 +1,46 @@
+"""What the status service answers: models, their metrics and their stories. Owns the structs alone; its stream is stream.py."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from shared.contract.jobs import JobState
+from shared.contract.stream import MetricPoint, Progress
+from shared.contract.views import JobView
+
+
+class ModelsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The team's models, newest first."""
+
+    models: list[JobView]
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One model, its newest progress while it runs, its metrics, ascending by step."""
+
+    model: JobView
+    progress: Progress | None
+    metrics: list[MetricPoint]
+
+
+class MetricsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's metrics: a point a checkpoint, ascending by step."""
+
+    metrics: list[MetricPoint]
+
+
+class ModelEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a model's story."""
+
+    at: datetime
+    trigger: str
+    state: JobState
+    message: str
+
+
+class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's story, oldest first."""
+
+    events: list[ModelEvent]
