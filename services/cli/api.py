@@ -16,19 +16,12 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from services.cli.answers import (
-    Compatibility,
-    DatasetAnswer,
-    ModelAnswer,
-    ModelEvent,
-    Plan,
-    Session,
-    StartingModels,
-    TeamAnswer,
-)
 from services.cli.config import Server
 from services.cli.stream import Stream
 from services.cli.transport import Transport
+from shared.contract.api.datasets import Compatibility, DatasetAnswer, DatasetsAnswer, Imported
+from shared.contract.api.jobs import JobAnswer, Plan, PlanAnswer, Session, StartingModels, TeamAnswer
+from shared.contract.api.models import EventsAnswer, ModelAnswer, ModelEvent, ModelsAnswer
 from shared.contract.views import DatasetView, JobView
 
 CHUNK_BYTES = 1 << 18
@@ -65,8 +58,7 @@ class Api:
 
     async def datasets(self) -> list[DatasetView]:
         """The team's datasets."""
-        answer = await self._transport.request("GET", "/api/datasets", dict[str, list[DatasetView]], safe=True)
-        return answer["datasets"]
+        return (await self._transport.request("GET", "/api/datasets", DatasetsAnswer, safe=True)).datasets
 
     async def dataset(self, dataset_id: str) -> DatasetAnswer:
         """One dataset, how it was imported, who uses it."""
@@ -81,16 +73,14 @@ class Api:
         body = {"dataset_ids": list(dataset_ids)}
         return await self._transport.request("POST", "/api/datasets/compatibility", Compatibility, body=body, safe=True)
 
-    async def add_dataset(
-        self, archive: Path, settings: Mapping[str, str], sent: Callable[[int], None]
-    ) -> DatasetAnswer:
+    async def add_dataset(self, archive: Path, settings: Mapping[str, str], sent: Callable[[int], None]) -> Imported:
         """Uploads a zip; `settings` are the import's (name, eval_percent, seed, unlabelled), `sent` is called with the bytes of
         each piece that went out. Raises OSError for an unreadable file."""
         headers = {"Content-Type": "application/zip", "Idempotency-Key": uuid.uuid4().hex}
         with archive.open("rb") as file:
             return await self._transport.send(
                 "/api/datasets",
-                DatasetAnswer,
+                Imported,
                 _pieces(file, sent),
                 params=settings,
                 headers={**headers, "Content-Length": str(os.fstat(file.fileno()).st_size)},
@@ -100,7 +90,7 @@ class Api:
     async def plan(self, dataset_ids: Sequence[str], starting_model: str | None, steps: int | None) -> Plan:
         """What a training on the datasets would be like."""
         body = _present(dataset_ids=list(dataset_ids), starting_model=starting_model, steps=steps)
-        return (await self._transport.request("POST", "/api/plans", dict[str, Plan], body=body, safe=True))["plan"]
+        return (await self._transport.request("POST", "/api/plans", PlanAnswer, body=body, safe=True)).plan
 
     async def start_job(
         self,
@@ -119,15 +109,13 @@ class Api:
             max_minutes=max_minutes,
         )
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        answer = await self._transport.request(
-            "POST", "/api/jobs", dict[str, JobView], body=body, headers=headers, safe=True
-        )
-        return answer["job"]
+        return (
+            await self._transport.request("POST", "/api/jobs", JobAnswer, body=body, headers=headers, safe=True)
+        ).job
 
     async def stop_job(self, job_id: str) -> JobView:
         """Asks for the end of a job; its steps are saved. UserError `illegal_transition` where it can't be stopped."""
-        answer = await self._transport.request("POST", f"/api/jobs/{_part(job_id)}/stop", dict[str, JobView])
-        return answer["job"]
+        return (await self._transport.request("POST", f"/api/jobs/{_part(job_id)}/stop", JobAnswer)).job
 
     async def delete_job(self, job_id: str) -> None:
         """Deletes a job that has ended, and its model. UserError `job_not_ended` otherwise."""
@@ -135,7 +123,7 @@ class Api:
 
     async def models(self) -> list[JobView]:
         """The team's models, newest first."""
-        return (await self._transport.request("GET", "/api/models", dict[str, list[JobView]], safe=True))["models"]
+        return (await self._transport.request("GET", "/api/models", ModelsAnswer, safe=True)).models
 
     async def model(self, job_id: str) -> ModelAnswer:
         """One model with its progress and metrics."""
@@ -144,7 +132,7 @@ class Api:
     async def events(self, job_id: str) -> list[ModelEvent]:
         """A job's history."""
         path = f"/api/models/{_part(job_id)}/events"
-        return (await self._transport.request("GET", path, dict[str, list[ModelEvent]], safe=True))["events"]
+        return (await self._transport.request("GET", path, EventsAnswer, safe=True)).events
 
     @asynccontextmanager
     async def download(self, job_id: str, file_format: str) -> AsyncIterator[Download]:

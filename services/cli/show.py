@@ -14,16 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli import figures
-from services.cli.answers import (
-    Compatibility,
-    DatasetAnswer,
-    ImportReport,
-    Plan,
-    Session,
-    StartingModels,
-    TeamAnswer,
-)
 from services.cli.figures import count, plain
+from shared.contract.api.datasets import Compatibility, DatasetAnswer, ImportReport
+from shared.contract.api.jobs import Plan, Session, StartingModels, TeamAnswer
 from shared.contract.jobs import JobState
 from shared.contract.views import DatasetView, JobView, Reason
 
@@ -120,13 +113,8 @@ def dataset_details(answer: DatasetAnswer) -> RenderableType:
     ]
     if answer.used_by:
         rows.append(("Used by", ", ".join(f"{use.description} ({use.job_id[:8]})" for use in answer.used_by)))
-    parts: list[RenderableType] = [text(item.name, "bold"), indented(facts(rows)), Text(), indented(labels)]
-    report = answer.report
-    if report is not None:
-        parts += [Text(), import_report(report)]
-    elif item.warnings:
-        parts += [Text(), *(text(f"warning: {warning}", "yellow") for warning in item.warnings)]
-    return Group(*parts)
+    heading, details = text(item.name, "bold"), indented(facts(rows))
+    return Group(heading, details, Text(), indented(labels), Text(), import_report(answer.report))
 
 
 def import_report(report: ImportReport) -> RenderableType:

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli import figures
-from services.cli.answers import ModelEvent
 from services.cli.figures import DASH, count, precision
 from services.cli.scene import MAP, MAP_50, MAP_75, RECALL_100, TOTAL_LOSS, Scene
 from services.cli.show import cut, facts, indented, reasons, state, table, text
+from shared.contract.api.models import ModelEvent
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState
 from shared.contract.stream import MetricPoint, Progress
 from shared.contract.views import JobView

@@ -15,6 +15,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from services.cli.config import Server
+from shared.contract.api.errors import ErrorAnswer
 from shared.contract.errors import UserError
 
 T = TypeVar("T")
@@ -27,17 +28,6 @@ LONGEST_PAUSE_SECONDS = 8
 _FLUSH_SECONDS = 0.1
 _PASSING_STATUSES = frozenset({429, 502, 503, 504})
 _PASSING_CODES = frozenset({"connection_lost", "timeout"})
-
-
-class _Error(msgspec.Struct):
-    code: str
-    message: str
-    field: str | None = None
-    details: dict[str, object] = {}
-
-
-class _ErrorAnswer(msgspec.Struct):
-    error: _Error
 
 
 class Transport:
@@ -155,7 +145,7 @@ async def _refuse(response: aiohttp.ClientResponse, url: str) -> None:
     pause = response.headers.get("Retry-After", "")
     retry_after = int(pause) if pause.isdigit() else None
     try:
-        error = msgspec.json.decode(content, type=_ErrorAnswer).error
+        error = msgspec.json.decode(content, type=ErrorAnswer).error
     except (msgspec.DecodeError, UnicodeDecodeError):  # a proxy's own page
         raise UserError(
             f"http_{response.status}",
@@ -168,7 +158,7 @@ async def _refuse(response: aiohttp.ClientResponse, url: str) -> None:
         error.message,
         error.field,
         status=response.status,
-        details=error.details,
+        details=error.details or {},
         retry_after=retry_after,
     )
 

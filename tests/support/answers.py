@@ -152,7 +152,17 @@ REPORT: dict[str, Any] = {
         {"file": "images/odd.gif", "reason": "the picture is not a JPEG, PNG or BMP", "code": "unsupported_format"}
     ],
     "skipped_total": 1,
+    "skipped_by_code": {"unsupported_format": 1},
     "warnings": ["3 boxes reached beyond their picture and were clipped."],
+    "oddities": [
+        {
+            "code": "box_clipped",
+            "message": "3 boxes reached beyond their picture and were clipped.",
+            "count": 3,
+            "files": ["images/one.jpg"],
+        }
+    ],
+    "look_alike_groups": 0,
 }
 COMPATIBLE: dict[str, Any] = {"compatible": True, "labels": ["ball", "cube"], "differences": []}
 INCOMPATIBLE: dict[str, Any] = {

@@ -16,6 +16,8 @@ import msgspec
 from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler, Middleware
 
+from shared.contract.api.datasets import CompatibilityRequest
+from shared.contract.api.jobs import JobRequest, PlanRequest
 from shared.contract.errors import NotFound, UserError
 from shared.contract.stream import EventsFrame, MetricPoint, Progress, SnapshotFrame, StreamEvent
 from shared.contract.views import DatasetView, JobView, QueuePlace
@@ -39,6 +41,8 @@ from tests.support.answers import (
 
 T = TypeVar("T")
 SECRET = "a secret for tests that is long enough"
+# Fields whose keys are data: names of losses, metrics, accelerators.
+_MAPS = frozenset({"batch_size", "read", "skipped_by_code", "losses", "training", "evaluation", "checks"})
 
 
 class Asked(msgspec.Struct):
@@ -66,6 +70,7 @@ class FakePlatform:
         self.progress: dict[str, Progress] = {}
         self.plan: dict[str, Any] = PLAN
         self.compatible = True
+        self.newer = False  # every object that is sent has a field more than clients know
         self.on_submit: Callable[[JobView], JobView] = lambda job: job
         self.download_bytes = MODEL_BYTES
         self.asked: list[Asked] = []
@@ -130,11 +135,11 @@ class FakePlatform:
                 web.post("/api/datasets", self._add_dataset),
                 web.get("/api/datasets", self._of(lambda _: {"datasets": list(self.datasets.values())})),
                 web.post("/api/datasets/compatibility", self._of(self._compatibility)),
-                web.get("/api/datasets/{id}", self._of(lambda r: {"dataset": self._found(self.datasets, r)})),
+                web.get("/api/datasets/{id}", self._of(self._dataset)),
                 web.delete("/api/datasets/{id}", self._delete(lambda: self.datasets)),
                 web.get("/api/session", self._of(principal)),
                 web.get("/api/starting-models", self._of(lambda _: STARTING_MODELS)),
-                web.post("/api/plans", self._of(lambda _: {"plan": self.plan})),
+                web.post("/api/plans", self._of(self._plan)),
                 web.post("/api/jobs", self._submit),
                 web.post("/api/jobs/{id}/stop", self._of(lambda r: {"job": self._found(self.jobs, r)})),
                 web.delete("/api/jobs/{id}", self._delete(lambda: self.jobs)),
@@ -164,9 +169,16 @@ class FakePlatform:
             waiting = self.instead.get(f"{request.method} {request.path}")
             body = b"" if waiting or request.path == "/api/ws" else await request.content.read()
             self.asked.append(Asked(request.method, request.path, dict(request.query), dict(request.headers), body))
-            return await (waiting.pop(0)(request) if waiting else handler(request))
+            response = await (waiting.pop(0)(request) if waiting else handler(request))
+            if self.newer and isinstance(response, web.Response) and response.content_type == "application/json":
+                assert isinstance(response.body, bytes)
+                response.body = self._sent(response.body)
+            return response
 
         return remember
+
+    def _sent(self, content: bytes) -> bytes:
+        return msgspec.json.encode(_extended(msgspec.json.decode(content))) if self.newer else content
 
     @staticmethod
     def _of(content: Callable[[web.Request], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -195,14 +207,26 @@ class FakePlatform:
         self.datasets[view.id] = view
         return answer({"dataset": view, "report": REPORT}, status=201)
 
+    def _dataset(self, request: web.Request) -> dict[str, Any]:
+        view = self._found(self.datasets, request)
+        return {"dataset": view, "report": {**REPORT, "warnings": view.warnings}, "used_by": []}
+
     def _compatibility(self, _: web.Request) -> dict[str, Any]:
+        self._asked_for(CompatibilityRequest)
         return COMPATIBLE if self.compatible else INCOMPATIBLE
 
+    def _asked_for(self, kind: type[T]) -> T:
+        """The body of the request that is being answered: read as strictly as the services do."""
+        return msgspec.json.decode(self.asked[-1].body, type=kind)
+
+    def _plan(self, _: web.Request) -> dict[str, Any]:
+        self._asked_for(PlanRequest)
+        return {"plan": self.plan}
+
     async def _submit(self, request: web.Request) -> web.Response:
-        wanted = msgspec.json.decode(self.asked[-1].body)
-        job = job_view(
-            creation_id(request, "demo"), description=wanted["description"], steps_requested=wanted.get("steps", 300)
-        )
+        wanted = self._asked_for(JobRequest)
+        steps = 300 if wanted.steps is None else wanted.steps
+        job = job_view(creation_id(request, "demo"), description=wanted.description, steps_requested=steps)
         job = self.on_submit(job)
         self.jobs[job.id] = job
         return answer({"job": job}, status=201)
@@ -222,9 +246,9 @@ class FakePlatform:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         if request.query.get("epoch") == self.epoch and request.query.get("seq") == str(self.seq):
-            await socket.send_str(self._frame([], None).decode())
+            await socket.send_str(self._sent(self._frame([], None)).decode())
         else:
-            await socket.send_str(self._snapshot().decode())
+            await socket.send_str(self._sent(self._snapshot()).decode())
         self._sockets.add(socket)
         with self._arrived:
             self.connected.append(dict(request.query))
@@ -238,7 +262,7 @@ class FakePlatform:
 
     async def _send(self, frame: bytes) -> None:
         for socket in list(self._sockets):
-            await socket.send_str(frame.decode())
+            await socket.send_str(self._sent(frame).decode())
 
     def _frame(self, events: list[StreamEvent], progress: Progress | None) -> bytes:
         numbered = []
@@ -268,6 +292,17 @@ class FakePlatform:
                 progress=list(self.progress.values()),
             )
         )
+
+
+def _extended(value: Any) -> Any:
+    match value:
+        case dict():
+            known = {name: inner if name in _MAPS else _extended(inner) for name, inner in value.items()}
+            return {**known, "of_a_newer_version": {"any": ["thing"]}}
+        case list():
+            return [_extended(inner) for inner in value]
+        case _:
+            return value
 
 
 async def bad_gateway(_: web.Request) -> web.StreamResponse:

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.text import Text
 
 from services.cli import show
-from services.cli.answers import DatasetAnswer
 from services.cli.api import Api
 from services.cli.context import Context, json_option, pass_context
 from services.cli.names import resolve
+from shared.contract.api.datasets import DatasetAnswer, Imported
 from shared.contract.errors import UserError
 
 
@@ -55,7 +55,7 @@ def add(context: Context, archive: Path, name: str | None, eval_percent: int, se
         "unlabelled": unlabelled,
     }
 
-    async def upload(api: Api) -> DatasetAnswer:
+    async def upload(api: Api) -> Imported:
         with progress:
             task = progress.add_task("Uploading", total=archive.stat().st_size)
 
@@ -67,9 +67,10 @@ def add(context: Context, archive: Path, name: str | None, eval_percent: int, se
             return await api.add_dataset(archive, settings, sent)
 
     try:
-        answer = context.run(upload)
+        imported = context.run(upload)
     except OSError as error:
         raise UserError("unreadable_file", f"{archive} can't be read: {error.strerror or error}.", "ZIP") from error
+    answer = DatasetAnswer(dataset=imported.dataset, report=imported.report, used_by=[])
     following = Text(
         f"Train on it: trainyard train --dataset {answer.dataset.id[:8]} --description NAME", "bright_black"
     )

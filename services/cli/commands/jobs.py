@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from services.cli import show as tables
-from services.cli.answers import ModelAnswer, ModelEvent
 from services.cli.api import Api
 from services.cli.context import Context, json_option, pass_context
 from services.cli.figures import state_name
@@ -17,6 +16,7 @@ from services.cli.names import resolve
 from services.cli.scene import Scene
 from services.cli.show_job import job_details
 from services.cli.stream import Folded, Offline
+from shared.contract.api.models import ModelAnswer, ModelEvent
 from shared.contract.jobs import MEANINGS, JobState
 from shared.contract.views import JobView, QueuePlace
 from shared.runtime.clock import SystemClock

@@ -7,7 +7,6 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from services.cli.answers import Plan
 from services.cli.api import Api
 from services.cli.commands.datasets import find_datasets
 from services.cli.commands.watch import watch_to_end
@@ -15,6 +14,7 @@ from services.cli.context import Context, json_option, pass_context
 from services.cli.scene import EXIT_CODES, Scene
 from services.cli.show import plan_view
 from services.cli.show_job import summary
+from shared.contract.api.jobs import Plan
 from shared.contract.epochs import steps_for
 from shared.contract.jobs import TERMINAL
 from shared.contract.views import JobView

@@ -19,7 +19,7 @@ from services.cli.detect import Detection
 from shared.contract.errors import UserError
 from shared.contract.jobs import JobState
 from shared.contract.views import QueuePlace
-from tests.support.answers import MODEL_BYTES, dataset_view, finished_job, job_view, point_at
+from tests.support.answers import MODEL_BYTES, dataset_view, finished_job, job_view, point_at, progress_at
 from tests.support.fake_platform import FakePlatform, bad_gateway
 from tests.unit.cli.conftest import Run
 
@@ -200,6 +200,33 @@ def test_team_session_starting_models(platform: FakePlatform, run: Run) -> None:
     assert "8 on a CPU, 32 on a GPU" in run("starting-models", "--frames", "120").stdout
     assert platform.asked[-1].query == {"frames": "120"}
     assert in_json(run, "starting-models")["limits"]["max_steps"] == 8000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "session", "team", "starting-models", "datasets list", "datasets show d", "datasets check d", "models",
+        "show 1", "stop 1", "datasets add new.zip", "train --dataset d --description New --yes",
+        "watch 2", "datasets delete d --yes",
+    ],
+)  # fmt: skip
+def test_a_newer_platform_is_understood(arguments: str, platform: FakePlatform, run: Run) -> None:
+    Path("new.zip").write_bytes(b"PK")
+    platform.datasets = {DATASET: dataset_view()}
+    platform.jobs = {JOB: job_view(attempt=1), "2" * 32: finished_job("2" * 32)}
+    platform.points = {JOB: [point_at(100)]}
+    platform.progress = {JOB: progress_at(150)}
+    platform.queue = [QueuePlace(job_id=JOB, position=1)]
+    platform.on_submit = lambda job: finished_job(job.id)
+    platform.newer = True
+    result = run(*arguments.split())
+    assert result.exit_code == 0, result.output
+
+
+def test_a_newer_platforms_refusal_is_understood(platform: FakePlatform, run: Run) -> None:
+    platform.newer = True
+    refused = run("datasets", "delete", "f", "--yes")
+    assert "[not_found]" in refused.stderr
 
 
 def test_download(platform: FakePlatform, run: Run, tmp_path: Path) -> None:

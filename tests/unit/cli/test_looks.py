@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from services.cli import show, show_job
-from services.cli.answers import ModelEvent, Plan, StartingModels, TeamAnswer
 from services.cli.scene import Scene
 from services.cli.screens import LiveScreen
+from shared.contract.api.jobs import Plan, StartingModels, TeamAnswer
+from shared.contract.api.models import ModelEvent
 from shared.contract.jobs import JobState
 from shared.contract.views import AttemptView, QueuePlace, Reason
 from tests.support.answers import (
