@@ -10,18 +10,23 @@ import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 from msgspec import inspect as shapes
 
 from shared.contract import stream
+from shared.contract.api import datasets, errors, jobs, models
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
+
+# What the client is told and asks. Not the claims: they are the services' own.
+API = (errors, jobs, datasets, models)
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "contract.ts"
 
 HEADER = """\
-// The shapes that the services send. Made by scripts/generate_types.py from shared/contract: don't edit, run it again.
+// The shapes that the services send and are sent. Made by scripts/generate_types.py from shared/contract: don't edit, run it again.
 
 /** RFC 3339, UTC. */
 export type Timestamp = string;
@@ -30,8 +35,10 @@ export type Timestamp = string;
 
 def render() -> str:
     """The whole of contract.ts."""
-    roots = shapes.multi_type_info([stream.SnapshotFrame, stream.EventsFrame])
-    structs = _structs(roots)
+    roots = shapes.multi_type_info(
+        [stream.SnapshotFrame, stream.EventsFrame, *(s for part in API for s in _defined(part))]
+    )
+    structs = reachable(roots)
     blocks = [HEADER, _states()]
     blocks += [_interface(struct) for _, struct in sorted(structs.items())]
     blocks.append(f"export type StreamEvent = {_names(stream.StreamEvent.__args__)};\n")
@@ -71,16 +78,32 @@ def _interface(struct: shapes.StructType) -> str:
     lines = []
     if struct.tag_field is not None:
         lines.append(f"  {struct.tag_field}: {json.dumps(struct.tag)};")
-    lines += [f"  {field.encode_name}: {typescript(field.type)};" for field in struct.fields]
+    lines += [
+        f"  {field.encode_name}{'?' if _may_lack(struct, field) else ''}: {typescript(field.type)};"
+        for field in struct.fields
+    ]
     doc = inspect.getdoc(struct.cls) or ""
     comment = "/** " + "\n * ".join(line for line in doc.splitlines() if line) + " */"
     return f"{comment}\nexport interface {struct.cls.__name__} {{\n" + "\n".join(lines) + "\n}\n"
 
 
+def _may_lack(struct: shapes.StructType, field: shapes.Field) -> bool:
+    """Whether a field may be left out.
+
+    The services send every field, also one with a default, but for those that are UNSET (msgspec then tells of no default).
+    Who asks (requests alone forbid unknown fields) may leave out what has a default.
+    """
+    if field.required:
+        return False
+    unset = field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT
+    return unset or struct.forbid_unknown_fields
+
+
 def typescript(kind: shapes.Type) -> str:
     """The TypeScript type of what msgspec writes for `kind`. Raises TypeError for one that the contract has no use for."""
-    # A field with a default is still always sent: the services encode every field. So nothing here is optional.
     match kind:
+        case shapes.AnyType():
+            return "unknown"
         case shapes.NoneType():
             return "null"
         case shapes.BoolType():
@@ -110,15 +133,24 @@ def typescript(kind: shapes.Type) -> str:
             raise TypeError(f"no TypeScript type is known for {kind!r}")
 
 
-def _structs(kinds: Iterable[shapes.Type]) -> dict[str, shapes.StructType]:
-    """Every struct that can be reached, by name."""
+def _defined(module: ModuleType) -> list[type[msgspec.Struct]]:
+    """The structs that are the module's own."""
+    values = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, msgspec.Struct)]
+    return [value for value in values if value.__module__ == module.__name__]
+
+
+def reachable(kinds: Iterable[shapes.Type]) -> dict[str, shapes.StructType]:
+    """Every struct that can be reached, by name. Raises TypeError for two of one name."""
     found: dict[str, shapes.StructType] = {}
     left = list(kinds)
     while left:
         match left.pop():
-            case shapes.StructType() as struct if struct.cls.__name__ not in found:
-                found[struct.cls.__name__] = struct
-                left += [field.type for field in struct.fields]
+            case shapes.StructType(cls=cls) as struct:
+                known = found.setdefault(cls.__name__, struct)
+                if known.cls is not cls:
+                    raise TypeError(f"two structs are named {cls.__name__}: {known.cls.__module__}, {cls.__module__}")
+                if known is struct:
+                    left += [field.type for field in struct.fields]
             case shapes.ListType(item_type=inner) | shapes.DictType(value_type=inner):
                 left.append(inner)
             case shapes.UnionType(types=types):

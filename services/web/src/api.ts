@@ -1,17 +1,27 @@
 /**
  * The services' HTTP interface: one typed function per request, one kind of error.
  *
- * Owns addresses, timeouts, idempotency keys and the shapes that only HTTP answers have.
+ * Owns addresses, timeouts and idempotency keys. The shapes of requests and answers are the contract's.
  */
-import type { DatasetView, JobView, MetricPoint, Progress, Timestamp } from "./contract";
+import type {
+  Compatibility,
+  CompatibilityRequest,
+  ErrorBody,
+  EventsAnswer,
+  Imported,
+  JobAnswer,
+  JobRequest,
+  JobView,
+  ModelAnswer,
+  ModelEvent,
+  Plan,
+  PlanAnswer,
+  PlanRequest,
+  Session,
+  SessionRequest,
+  StartingModels,
+} from "./contract";
 import { texts } from "./texts";
-
-export interface ErrorBody {
-  code: string;
-  message: string;
-  field?: string | null;
-  details?: Record<string, unknown>;
-}
 
 /** What went wrong, in words for a person; `field` names the input, `status` is 0 where no answer came. */
 export class ApiError extends Error {
@@ -25,97 +35,6 @@ export class ApiError extends Error {
     super(message);
     this.name = "ApiError";
   }
-}
-
-export interface Session {
-  team: string;
-  role: string;
-  name: string;
-}
-
-export interface StartingModelView {
-  key: string;
-  name: string;
-  summary: string;
-  input_size: number;
-}
-
-export interface Limits {
-  min_steps: number;
-  max_steps: number;
-  default_steps: number;
-  checkpoint_every: number;
-  max_description: number;
-  max_minutes: number;
-}
-
-export interface StartingModels {
-  default: string;
-  starting_models: StartingModelView[];
-  limits: Limits;
-}
-
-export interface Plan {
-  starting_model: string;
-  steps: number;
-  steps_per_epoch: number;
-  epochs: number;
-  recommended_steps: number;
-  estimated_seconds: number;
-  default_max_minutes: number;
-  minutes_left: number;
-  sentences: string[];
-}
-
-export interface PlanRequest {
-  dataset_ids: string[];
-  starting_model?: string;
-  steps?: number;
-}
-
-export interface JobRequest extends PlanRequest {
-  description: string;
-  max_minutes?: number;
-}
-
-export interface Difference {
-  dataset_id: string;
-  name: string;
-  missing: string[];
-  extra: string[];
-  hints: string[];
-}
-
-export interface Compatibility {
-  compatible: boolean;
-  labels: string[];
-  differences: Difference[];
-}
-
-export interface SkippedFile {
-  file: string;
-  reason: string;
-}
-
-/** `skipped` are the first ones, `skipped_total` counts all. */
-export interface ImportReport {
-  read: { pictures: number };
-  boxes: number;
-  skipped: SkippedFile[];
-  skipped_total: number;
-  warnings: string[];
-}
-
-export interface Imported {
-  dataset: DatasetView;
-  report: ImportReport;
-}
-
-export interface ModelEvent {
-  at: Timestamp;
-  trigger: string;
-  state: string;
-  message: string;
 }
 
 export interface UploadRequest {
@@ -141,12 +60,14 @@ export class Api {
     return this.request("GET", "/api/session");
   }
 
-  signIn(token: string): Promise<unknown> {
-    return this.request("POST", "/api/session", { body: { token } });
+  signIn(token: string): Promise<Session> {
+    const body: SessionRequest = { token };
+    return this.request("POST", "/api/session", { body });
   }
 
   compatibility(datasetIds: string[], signal: AbortSignal): Promise<Compatibility> {
-    return this.request("POST", "/api/datasets/compatibility", { body: { dataset_ids: datasetIds }, signal });
+    const body: CompatibilityRequest = { dataset_ids: datasetIds };
+    return this.request("POST", "/api/datasets/compatibility", { body, signal });
   }
 
   deleteDataset(id: string): Promise<void> {
@@ -158,32 +79,29 @@ export class Api {
   }
 
   async plan(request: PlanRequest, signal: AbortSignal): Promise<Plan> {
-    return (await this.request<{ plan: Plan }>("POST", "/api/plans", { body: request, signal })).plan;
+    return (await this.request<PlanAnswer>("POST", "/api/plans", { body: request, signal })).plan;
   }
 
   /** `key` makes a repeated request harmless: use the same one when trying again, a new one for a new wish. */
   async startJob(request: JobRequest, key: string): Promise<JobView> {
-    return (await this.request<{ job: JobView }>("POST", "/api/jobs", { body: request, key })).job;
+    return (await this.request<JobAnswer>("POST", "/api/jobs", { body: request, key })).job;
   }
 
   async stopJob(id: string): Promise<JobView> {
-    return (await this.request<{ job: JobView }>("POST", `/api/jobs/${encodeURIComponent(id)}/stop`)).job;
+    return (await this.request<JobAnswer>("POST", `/api/jobs/${encodeURIComponent(id)}/stop`)).job;
   }
 
   deleteJob(id: string): Promise<void> {
     return this.request("DELETE", `/api/jobs/${encodeURIComponent(id)}`);
   }
 
-  model(
-    id: string,
-    signal: AbortSignal,
-  ): Promise<{ model: JobView; progress: Progress | null; metrics: MetricPoint[] }> {
+  model(id: string, signal: AbortSignal): Promise<ModelAnswer> {
     return this.request("GET", `/api/models/${encodeURIComponent(id)}`, { signal });
   }
 
   async events(id: string, signal: AbortSignal): Promise<ModelEvent[]> {
     const path = `/api/models/${encodeURIComponent(id)}/events`;
-    return (await this.request<{ events: ModelEvent[] }>("GET", path, { signal })).events;
+    return (await this.request<EventsAnswer>("GET", path, { signal })).events;
   }
 
   downloadUrl(id: string, format: string): string {

@@ -1,4 +1,4 @@
-// The shapes that the services send. Made by scripts/generate_types.py from shared/contract: don't edit, run it again.
+// The shapes that the services send and are sent. Made by scripts/generate_types.py from shared/contract: don't edit, run it again.
 
 /** RFC 3339, UTC. */
 export type Timestamp = string;
@@ -63,6 +63,32 @@ export interface CheckpointView {
   best_map: number | null;
 }
 
+/** A model that uses a dataset; `description` is the model's name in the team's list. */
+export interface Claim {
+  job_id: string;
+  description: string;
+  claimed_at: Timestamp;
+}
+
+/** Whether datasets can be trained on together: only if their labels are identical. `labels` are what most of them have. */
+export interface Compatibility {
+  compatible: boolean;
+  labels: string[];
+  differences: Difference[];
+}
+
+/** Datasets to be trained on together. */
+export interface CompatibilityRequest {
+  dataset_ids: string[];
+}
+
+/** One dataset, how its import went, who uses it. */
+export interface DatasetAnswer {
+  dataset: DatasetView;
+  report: ImportReport;
+  used_by: Claim[];
+}
+
 /** A dataset was deleted. */
 export interface DatasetGone {
   kind: "dataset.gone";
@@ -93,6 +119,38 @@ export interface DatasetView {
   warnings: string[];
 }
 
+/** The team's datasets, newest first. */
+export interface DatasetsAnswer {
+  datasets: DatasetView[];
+}
+
+/** How one dataset's labels differ from those that most of the others have. */
+export interface Difference {
+  dataset_id: string;
+  name: string;
+  missing: string[];
+  extra: string[];
+  hints: string[];
+}
+
+/** The body of every answer with a status of 400 or more. */
+export interface ErrorAnswer {
+  error: ErrorBody;
+}
+
+/** A UserError as it is sent: `details` only where there are any. */
+export interface ErrorBody {
+  code: string;
+  message: string;
+  field: string | null;
+  details?: Record<string, unknown>;
+}
+
+/** A model's story, oldest first. */
+export interface EventsAnswer {
+  events: ModelEvent[];
+}
+
 /** What is due since the last frame: events in order (possibly none) and the newest progress of each running model. */
 export interface EventsFrame {
   kind: "events";
@@ -116,6 +174,42 @@ export interface ExportedFile {
   name: string;
   bytes: number;
   sha256: string;
+}
+
+/** The outcome of an import.
+ * `read` counts pictures. `skipped` may be cut, `skipped_total` and `skipped_by_code` count all. `ignored` counts files
+ * that are neither pictures nor XML. `warnings` are sentences, `oddities` the same with codes, counts and files. */
+export interface ImportReport {
+  read: Record<string, number>;
+  annotations: number;
+  boxes: number;
+  ignored: number;
+  skipped: SkippedFile[];
+  skipped_total: number;
+  skipped_by_code: Record<string, number>;
+  warnings: string[];
+  oddities: Warned[];
+  look_alike_groups: number;
+}
+
+/** A new dataset and how its import went. */
+export interface Imported {
+  dataset: DatasetView;
+  report: ImportReport;
+}
+
+/** A job as a command has left it. */
+export interface JobAnswer {
+  job: JobView;
+}
+
+/** What a team asks for. `steps` defaults to the recommended number, `max_minutes` to the estimate plus a quarter. */
+export interface JobRequest {
+  dataset_ids: string[];
+  description: string;
+  starting_model?: string;
+  steps?: number | null;
+  max_minutes?: number | null;
 }
 
 /** A training job, whole, as the scheduler last wrote it. `version` rises with each write.
@@ -164,6 +258,25 @@ export interface LabelCount {
   eval: number;
 }
 
+/** One line of a team's statement: whole seconds, positive gives, negative takes. A balance is the sum of its lines. */
+export interface LedgerEntry {
+  kind: "grant" | "refund" | "reserve" | "use";
+  seconds: number;
+  at: Timestamp;
+  job_id: string | null;
+  note: string;
+}
+
+/** The installation's bounds on a job; `max_description` is in characters. */
+export interface Limits {
+  min_steps: number;
+  max_steps: number;
+  default_steps: number;
+  checkpoint_every: number;
+  max_description: number;
+  max_minutes: number;
+}
+
 /** The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size exists. */
 export interface MetricPoint {
   model_id: string;
@@ -183,6 +296,26 @@ export interface MetricsAdded {
   point: MetricPoint;
 }
 
+/** A model's metrics: a point a checkpoint, ascending by step. */
+export interface MetricsAnswer {
+  metrics: MetricPoint[];
+}
+
+/** One model, its newest progress while it runs, its metrics, ascending by step. */
+export interface ModelAnswer {
+  model: JobView;
+  progress: Progress | null;
+  metrics: MetricPoint[];
+}
+
+/** One line of a model's story. */
+export interface ModelEvent {
+  at: Timestamp;
+  trigger: string;
+  state: JobState;
+  message: string;
+}
+
 /** A model was deleted. */
 export interface ModelGone {
   kind: "model.gone";
@@ -195,6 +328,42 @@ export interface ModelPut {
   kind: "model.put";
   seq: number;
   model: JobView;
+}
+
+/** The team's models, newest first. */
+export interface ModelsAnswer {
+  models: JobView[];
+}
+
+/** The figures of a run before it exists, and the same in sentences; nothing is reserved by asking. */
+export interface Plan {
+  starting_model: string;
+  accelerator: "cpu" | "gpu";
+  train_frames: number;
+  eval_frames: number;
+  labels: string[];
+  batch_size: number;
+  steps_per_epoch: number;
+  steps: number;
+  epochs: number;
+  recommended_steps: number;
+  estimated_seconds: number;
+  seconds_per_step: number;
+  default_max_minutes: number;
+  minutes_left: number;
+  sentences: string[];
+}
+
+/** A plan. */
+export interface PlanAnswer {
+  plan: Plan;
+}
+
+/** What a team wants to know before it asks. */
+export interface PlanRequest {
+  dataset_ids: string[];
+  starting_model?: string;
+  steps?: number | null;
 }
 
 /** The newest figures of a running model. `at` is when the status service heard of them. */
@@ -233,6 +402,26 @@ export interface Reason {
   remedy: string | null;
 }
 
+/** Whom the token names; `expires` is when it does, None for one that never does. */
+export interface Session {
+  team: string;
+  role: string;
+  name: string;
+  expires: Timestamp | null;
+}
+
+/** A token to be kept as a cookie. */
+export interface SessionRequest {
+  token: string;
+}
+
+/** A file that gave nothing, and why: in words, and as a stable code. */
+export interface SkippedFile {
+  file: string;
+  reason: string;
+  code: string;
+}
+
 /** All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model. */
 export interface SnapshotFrame {
   kind: "snapshot";
@@ -245,6 +434,28 @@ export interface SnapshotFrame {
   datasets: DatasetView[];
   queue: QueuePlace[];
   progress: Progress[];
+}
+
+/** What can be trained from. `input_size` is a side in pixels, `batch_size` pictures a step by accelerator. */
+export interface StartingModelView {
+  key: string;
+  name: string;
+  summary: string;
+  input_size: number;
+  batch_size: Record<string, number>;
+}
+
+/** All starting models, `default` by its key. */
+export interface StartingModels {
+  default: string;
+  starting_models: StartingModelView[];
+  limits: Limits;
+}
+
+/** A team's minutes and the statement that they sum up. */
+export interface TeamAnswer {
+  team: TeamView;
+  ledger: LedgerEntry[];
 }
 
 /** The team's minutes: replaces them where `version` is at least as high. */
@@ -262,6 +473,14 @@ export interface TeamView {
   reserved_seconds: number;
   balance_seconds: number;
   version: number;
+}
+
+/** One kind of oddity: how often, in a sentence, with the first few files. */
+export interface Warned {
+  code: string;
+  message: string;
+  count: number;
+  files: string[];
 }
 
 export type StreamEvent = ModelPut | ModelGone | MetricsAdded | DatasetPut | DatasetGone | QueuePut | TeamPut;

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import inspect as shapes
 
-from services.web.scripts.generate_types import TARGET, render, typescript
+from services.web.scripts.generate_types import TARGET, reachable, render, typescript
+from shared.contract.api.jobs import Plan
 from shared.contract.jobs import MEANINGS, TERMINAL, JobState
 
 WEB = TARGET.parent.parent
@@ -39,9 +41,22 @@ def test_types_translate(kind: object, expected: str) -> None:
     assert typescript(shapes.type_info(kind)) == expected
 
 
+def test_what_a_request_may_leave_out_and_an_answer_may_lack() -> None:
+    made = render()
+    assert "  starting_model?: string;\n  steps?: number | null;\n  max_minutes?: number | null;\n}" in made  # asked
+    assert "  details?: Record<string, unknown>;\n" in made
+    assert made.count("?: ") == 6  # all else is always there
+
+
 def test_a_type_without_a_translation_is_refused() -> None:
     with pytest.raises(TypeError, match="no TypeScript type is known"):
         typescript(shapes.type_info(bytes))
+
+
+def test_two_structs_of_one_name_are_refused() -> None:
+    twin = msgspec.defstruct("Plan", [("steps", int)])
+    with pytest.raises(TypeError, match="two structs are named Plan"):
+        reachable(shapes.multi_type_info([Plan, twin]))
 
 
 def test_the_lock_holds_no_addresses() -> None:

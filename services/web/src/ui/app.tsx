@@ -1,7 +1,8 @@
 /** The frame around every page: header, tabs, notices, and the dialog that any page may open. */
 import type { ComponentChildren, JSX } from "preact";
 import { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
-import { type Api, ApiError, type Session } from "../api";
+import { type Api, ApiError } from "../api";
+import type { Session } from "../contract";
 import type { Live } from "../live";
 import { news } from "../news";
 import { hashOf } from "../route";

@@ -1,8 +1,8 @@
 /** What every component may use: the server's interface, the live data, the present, and a way to tell the user something. */
 import { createContext } from "preact";
 import { useContext, useEffect, useRef, useState } from "preact/hooks";
-import type { Api, Session } from "../api";
-import type { JobView } from "../contract";
+import type { Api } from "../api";
+import type { JobView, Session } from "../contract";
 import type { Live, View } from "../live";
 import { parseRoute, type Route } from "../route";
 

@@ -1,9 +1,9 @@
 /** The Datasets page: the table, the selection, and whether it can be trained on. */
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { type Difference, asApiError, isAbort } from "../api";
+import { asApiError, isAbort } from "../api";
 import { roleRefusal } from "../actions";
-import type { DatasetView } from "../contract";
+import type { DatasetView, Difference } from "../contract";
 import { size, whole } from "../format";
 import { texts } from "../texts";
 import { Button, Confirm, Empty, Waiting, When } from "./bits";

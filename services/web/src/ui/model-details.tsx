@@ -1,8 +1,7 @@
 /** What a model was made from, what happened to it, and the files it gave. */
 import type { JSX } from "preact";
-import type { ModelEvent } from "../api";
 import { downloadRefusal } from "../actions";
-import type { DatasetView, ExportedFile, JobView } from "../contract";
+import type { DatasetView, ExportedFile, JobView, ModelEvent } from "../contract";
 import { clock, date, duration, size, startingModelName, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { Icon } from "./bits";

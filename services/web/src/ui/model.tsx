@@ -1,8 +1,8 @@
 /** A model's own page (Monitor): its figures at the top, the charts, then everything that is known of it. */
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { type ModelEvent, asApiError, isAbort } from "../api";
-import { type JobView, type MetricPoint, type Progress, TERMINAL } from "../contract";
+import { asApiError, isAbort } from "../api";
+import { type JobView, type MetricPoint, type ModelEvent, type Progress, TERMINAL } from "../contract";
 import { duration, metric, precision, whole } from "../format";
 import { hashOf } from "../route";
 import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";

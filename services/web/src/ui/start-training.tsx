@@ -1,7 +1,8 @@
 /** The Start Training dialog: what to train, what it will mean, and starting it without ever blocking the page. */
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
-import { type ApiError, type JobRequest, type Plan, type StartingModels, asApiError, isAbort, newKey } from "../api";
+import { type ApiError, asApiError, isAbort, newKey } from "../api";
+import type { JobRequest, Plan, StartingModels } from "../contract";
 import { hashOf } from "../route";
 import { texts } from "../texts";
 import { Dialog } from "./bits";

@@ -1,7 +1,8 @@
 /** Bringing a dataset in: choose or drop a zip, watch it go, read what was made of it. */
 import type { JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { type ApiError, type Imported, asApiError, isAbort } from "../api";
+import { type ApiError, asApiError, isAbort } from "../api";
+import type { Imported } from "../contract";
 import { texts } from "../texts";
 import { Icon } from "./bits";
 import { usePage } from "./context";
@@ -230,7 +231,7 @@ function Report({ imported, onClose }: { imported: Imported; onClose: () => void
           <Icon name="cross" />
         </button>
       </header>
-      <p>{texts.upload.read(report.read.pictures, report.boxes, dataset.train_frames, dataset.eval_frames)}</p>
+      <p>{texts.upload.read(report.read.pictures ?? 0, report.boxes, dataset.train_frames, dataset.eval_frames)}</p>
       {report.warnings.length > 0 && (
         <details open>
           <summary class="warn-text">{texts.upload.warnings(report.warnings.length)}</summary>
