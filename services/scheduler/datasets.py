@@ -67,6 +67,7 @@ class DatasetService:
         try:
             async with self._session.request(method, self._url + path, data=data, headers=headers) as response:
                 content = await response.read()
+                wait = response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UserError(
                 "datasets_unreachable",
@@ -83,4 +84,11 @@ class DatasetService:
                 "datasets_failed", f"The dataset service answered {response.status}.", status=502
             ) from error
         field = "dataset_ids" if response.status == 404 else refusal.field
-        raise UserError(refusal.code, refusal.message, field, status=response.status, details=refusal.details or {})
+        raise UserError(
+            refusal.code,
+            refusal.message,
+            field,
+            status=response.status,
+            details=refusal.details or {},
+            retry_after=int(wait) if wait.isdecimal() else None,
+        )

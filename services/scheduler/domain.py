@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.scheduler import budget
-from shared.contract.errors import IllegalTransition, Stale
+from shared.contract.errors import IllegalTransition, Retry, Stale
 from shared.contract.events import (
     DatasetSource,
     JobAssign,
@@ -161,8 +161,9 @@ def checkpointed(job: Job, attempt: int, fact: TrainingCheckpointed) -> Change:
 
 
 def exported(job: Job, attempt: int, fact: ModelExported) -> Change:
-    """The model's files can be downloaded."""
-    _fence(job, attempt)
+    """The model's files can be downloaded: also where the attempt's end was heard first."""
+    if not (job.view.state in TERMINAL and job.view.attempt == attempt and ended_by_its_trainer(job, attempt)):
+        _fence(job, attempt)
     if job.view.export is not None and job.view.export.prefix == fact.prefix:
         raise Stale("this export is known already")
     export = ExportView(step=fact.step, prefix=fact.prefix, files=fact.files, checks=fact.checks)
@@ -189,9 +190,13 @@ def stopping(job: Job, attempt: int, fact: TrainingStopping) -> Change:
 
 
 def ended(job: Job, attempt: int, fact: TrainingEnded, now: datetime) -> Change:
-    """The attempt is over: the job ends, or waits again after a drain."""
+    """The attempt is over: the job ends, or waits again after a drain. Raises Retry while a checkpoint that it counts on
+    has not been heard of: the last steps would be lost, and with them what they are charged by."""
     _fence(job, attempt)
     state = job.view.state
+    heard = 0 if job.view.checkpoint is None else job.view.checkpoint.step
+    if fact.checkpoint_step > heard:
+        raise Retry(f"checkpoint {fact.checkpoint_step} has not been heard of, only {heard}")
     path: tuple[Trigger, ...]
     match fact.outcome:
         case "succeeded":
@@ -260,6 +265,13 @@ def holds(job: Job, attempt: int, trainer: str) -> bool:
     return job.view.state in ASSIGNED and job.view.attempt == attempt and job.view.trainer == trainer
 
 
+def ended_by_its_trainer(job: Job, attempt: int) -> bool:
+    """Whether the trainer itself told the end of this attempt: a heartbeat from just before needs no answer. One that was
+    given up as lost was not, and its trainer must be told to let go."""
+    last = job.view.attempts[-1] if job.view.attempts else None
+    return last is not None and last.number == attempt and last.outcome not in (None, "lost")
+
+
 def _fence(job: Job, attempt: int) -> None:
     if attempt != job.view.attempt:
         raise Stale(f"attempt {attempt} is over: {job.view.attempt} is in force")
@@ -305,15 +317,16 @@ def _walked_back(job: Job, fact: TrainingStarted) -> Job:
     if last is None or fact.resumed_from >= last.step:
         return job
     earlier = None
+    best_kept = last.best_step is not None and last.best_step <= fact.resumed_from
     if fact.resumed_from > 0:
         earlier = CheckpointView(
             step=fact.resumed_from,
             stepping_seconds=fact.resumed_seconds,
             saved_at=last.saved_at,
-            prefix=last.prefix,
+            prefix=fact.resumed_prefix or last.prefix,
             map=last.best_map if last.best_step == fact.resumed_from else None,
-            best_step=last.best_step if last.best_step == fact.resumed_from else None,
-            best_map=last.best_map if last.best_step == fact.resumed_from else None,
+            best_step=last.best_step if best_kept else None,
+            best_map=last.best_map if best_kept else None,
         )
     return replace(job, view=replace(job.view, checkpoint=earlier, steps_completed=fact.resumed_from))
 

@@ -122,8 +122,7 @@ class Facts:
         """Tell a trainer that holds what it shouldn't to let go, and one that hasn't heard of a stop to stop."""
         job = await self._jobs.find(lease.job_id)
         if job is None or not domain.holds(job, lease.attempt, trainer):
-            # An end that is being told while the last heartbeat still names the job needs no answer.
-            if job is None or job.view.attempt != lease.attempt or job.view.trainer not in (trainer, None):
+            if job is None or not domain.ended_by_its_trainer(job, lease.attempt):
                 await self._tell(trainer, lease, JobStop(reason="release"), job)
             return
         asked = job.stop_requested_at

@@ -20,6 +20,7 @@ from services.scheduler.plan import Assign, Lose, Snapshot, free_slots, in_order
 from services.scheduler.store import JobStore, TeamStore, TrainerStore, active_job, waiting_job
 from shared.contract.errors import Stale, UserError
 from shared.contract.events import Message, QueueMoved, TeamChanged
+from shared.contract.starting_models import Accelerator
 from shared.contract.views import QueuePlace
 from shared.contract.wire import Envelope
 from shared.runtime import log
@@ -29,13 +30,16 @@ from shared.runtime.clock import Clock
 
 # Makes the envelope of a message about a team.
 TeamEnveloper = Callable[[Message, str], Envelope]
+# Seconds a step of finished runs, by starting model, batch size and accelerator: read once a round.
+Paces = dict[tuple[str, int, Accelerator], list[float]]
 _FORGET_TRAINERS = timedelta(days=1)
 _CLAIM_GRACE_SECONDS = 600
 _RESERVATION_GRACE = timedelta(minutes=2)
 
 
 class Planner:
-    """One round: look, plan, carry out. `can_hear` tells whether facts reach us now: silence while deaf is nobody's fault."""
+    """One round: look, plan, carry out. `can_hear` tells whether facts reach us now. While they don't, or the store can't
+    keep them, silence is nobody's fault."""
 
     def __init__(
         self,
@@ -61,6 +65,13 @@ class Planner:
         if not self._can_hear():
             self._listening_since = self._clock.now()
             return
+        try:
+            await self._plan()
+        except Exception:
+            self._listening_since = self._clock.now()
+            raise
+
+    async def _plan(self) -> None:
         waiting, active, trainers = await asyncio.gather(
             self._jobs.waiting(), self._jobs.active(), self._trainers.all()
         )
@@ -176,19 +187,22 @@ class Teller:
         )
         jobs = {job.view.id: job for job in (*waiting, *active)}
         teams.update({job.view.id: job.view.team for job in waiting})
-        ordered = [await self._work(jobs[job.id]) for job in in_order(snapshot)]
-        running = {job.view.id: await self._work(job) for job in active}
+        paces: Paces = {}
+        ordered = [await self._work(jobs[job.id], paces) for job in in_order(snapshot)]
+        running = {job.view.id: await self._work(job, paces) for job in active}
         free = free_slots(snapshot, now)
         slots = sum(trainer.slots for trainer in trainers if trainer.id in free and is_live(trainer, self._lease, now))
         return places(ordered, running, slots, now)
 
-    async def _work(self, job: Job) -> Work:
+    async def _work(self, job: Job, paces: Paces) -> Work:
         view = job.view
-        paces = await self._jobs.finished_paces(view.starting_model, view.batch_size, job.accelerator)
+        alike = (view.starting_model, view.batch_size, job.accelerator)
+        if alike not in paces:
+            paces[alike] = await self._jobs.finished_paces(*alike)
         return Work(
             job_id=view.id,
             remaining_steps=max(0, view.steps_requested - view.steps_completed),
-            seconds_per_step=seconds_per_step(view.starting_model, view.batch_size, job.accelerator, paces),
+            seconds_per_step=seconds_per_step(view.starting_model, view.batch_size, job.accelerator, paces[alike]),
             checkpoint_every=job.checkpoint_every,
             max_seconds=view.max_seconds - view.stepping_seconds_before,
         )
@@ -220,11 +234,11 @@ class Cleaner:
         """See the class."""
         now = self._clock.now()
         for job in await self._jobs.to_release():
-            await self._datasets.release(job.view.team, job.view.id)
-            if job.deleted_at is not None:
-                await asyncio.to_thread(self._artifacts.delete, f"jobs/{job.view.id}")
-            await self._jobs.released(job.view.id)
-            self._log.info("job.released", job=job.view.id)
+            try:
+                await self._release(job)
+            except (UserError, OSError) as error:
+                # One that can't be let go now must not keep the others, nor the rest of the round, from it.
+                self._log.warning("job.unreleased", job=job.view.id, error=repr(error)[:300])
         await self._trainers.forget(now - _FORGET_TRAINERS)
         await self._teams.drop_stale_reservations(now - _RESERVATION_GRACE)
         try:
@@ -237,6 +251,13 @@ class Cleaner:
             if job_id not in known:
                 await self._datasets.release("", job_id)
                 self._log.warning("claim.orphaned", job=job_id)
+
+    async def _release(self, job: Job) -> None:
+        await self._datasets.release(job.view.team, job.view.id)
+        if job.deleted_at is not None:
+            await asyncio.to_thread(self._artifacts.delete, f"jobs/{job.view.id}")
+        await self._jobs.released(job.view.id)
+        self._log.info("job.released", job=job.view.id)
 
 
 def _differ(told: list[QueuePlace], found: list[QueuePlace]) -> bool:

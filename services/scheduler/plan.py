@@ -115,8 +115,15 @@ def in_order(snapshot: Snapshot) -> list[WaitingJob]:
 
 
 def free_slots(snapshot: Snapshot, now: datetime) -> dict[str, int]:
-    """Free slots by trainer, of those that are alive and take jobs. A lost job's slot stays taken: its trainer is silent."""
+    """Free slots by trainer, of those that are alive and take jobs. What a trainer says that it still holds takes a slot,
+    too, until it has let go of it."""
     taken = Counter(job.trainer for job in snapshot.active)
+    current = {(job.trainer, job.id, job.attempt) for job in snapshot.active}
+    for trainer in snapshot.trainers:
+        for lease in trainer.leases:
+            still_held = lease.seen_at == trainer.seen_at
+            if still_held and (trainer.id, lease.job_id, lease.attempt) not in current:
+                taken[trainer.id] += 1
     return {
         trainer.id: trainer.slots - taken[trainer.id]
         for trainer in snapshot.trainers

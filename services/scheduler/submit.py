@@ -31,6 +31,7 @@ from shared.contract.starting_models import STARTING_MODELS, Accelerator, Starti
 from shared.contract.views import DatasetView, JobView
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
+from shared.runtime.locks import KeyedLocks
 
 LONGEST_DESCRIPTION = 30
 _MOST_DATASETS = 20
@@ -58,6 +59,8 @@ class Submissions:
         self._datasets = datasets
         self._clock = clock
         self._changed = changed
+        # A request that is sent twice at once is handled twice in a row: the second finds what the first one made.
+        self._under_way = KeyedLocks()
 
     async def plan(self, team: str, request: PlanRequest) -> Plan:
         """The figures for datasets, model and steps. Raises UserError as `submit` does; claims nothing."""
@@ -71,6 +74,10 @@ class Submissions:
 
     async def submit(self, who: Principal, job_id: str, request: JobRequest) -> Job:
         """The new job, QUEUED or TRY_AGAIN_LATER. Raises UserError; then nothing is claimed, reserved or kept."""
+        async with self._under_way.hold(job_id):
+            return await self._submit(who, job_id, request)
+
+    async def _submit(self, who: Principal, job_id: str, request: JobRequest) -> Job:
         fingerprint = hashlib.sha256(msgspec.json.encode(request)).hexdigest()
         existing = await self._jobs.find(job_id)
         if existing is not None:
@@ -84,7 +91,7 @@ class Submissions:
             kept = await self._jobs.insert(job)
         except BaseException:
             # Nothing came of it: the datasets are free again (if this fails too, the cleaner finds the claim), unless
-            # the same request, sent twice at once, made the job meanwhile.
+            # the same request, sent twice at once to two schedulers, made the job meanwhile.
             if await self._jobs.find(job_id) is None:
                 await self._datasets.release(who.team, job_id)
             raise
@@ -291,14 +298,15 @@ class Submissions:
                 f"The description must have 1 to {LONGEST_DESCRIPTION} characters; it has {len(description)}.",
             )
         if not description.isprintable():
-            _refuse("description", "The description must be printable text.")
+            _refuse("description", f"The description must be printable text; it is {description!r}.")
         return description
 
     def _check_ids(self, dataset_ids: Sequence[str]) -> None:
         if not 1 <= len(dataset_ids) <= _MOST_DATASETS:
             _refuse("dataset_ids", f"Choose 1 to {_MOST_DATASETS} datasets; there are {len(dataset_ids)}.")
-        if len(set(dataset_ids)) != len(dataset_ids):
-            _refuse("dataset_ids", "A dataset is named twice.")
+        twice = sorted({dataset_id for dataset_id in dataset_ids if dataset_ids.count(dataset_id) > 1})
+        if twice:
+            _refuse("dataset_ids", f"Name each dataset once; named more often: {', '.join(twice)}.")
 
 
 def common_labels(datasets: Sequence[DatasetView]) -> list[str]:

@@ -87,6 +87,7 @@ class Publisher:
                         resumed_from=0 if self._resumed is None else self._resumed.step,
                         resumed_seconds=0.0 if self._resumed is None else self._resumed.stepping_seconds,
                         at=at,
+                        resumed_prefix=None if self._resumed is None else self._checkpoints.prefix(self._resumed.name),
                     )
                 )
             case protocol.RunStopping():

@@ -139,13 +139,15 @@ class TrainingAccepted(msgspec.Struct, frozen=True, kw_only=True, tag="training.
 
 
 class TrainingStarted(msgspec.Struct, frozen=True, kw_only=True, tag="training.started.v1"):
-    """The first step of this attempt is made. `resumed_from` is 0 where it began afresh."""
+    """The first step of this attempt is made. `resumed_from` is 0 where it began afresh, else the step of the checkpoint
+    under `resumed_prefix`."""
 
     trainer: str
     step: int
     resumed_from: int
     resumed_seconds: float
     at: datetime
+    resumed_prefix: str | None = None
 
 
 class TrainingNoticed(msgspec.Struct, frozen=True, kw_only=True, tag="training.noticed.v1"):

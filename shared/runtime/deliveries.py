@@ -4,7 +4,8 @@
     no handler for this type             -> ack, counted as ignored
     Stale                                -> ack, counted
     Reject, or a body that can't be read -> dead-letter queue with the reason, ack
-    an outage of what stands behind us   -> back to the queue after a pause, as often as it takes
+    an outage of what stands behind us   -> tried again here after a pause, as often as it takes: later messages about the
+                                            same job wait, so that an end never overtakes what came before it
     Retry, any other exception           -> back to the queue after a pause; after ATTEMPT_LIMIT attempts dead-letter queue
     cancelled (shutdown, channel lost)   -> left unacknowledged: the broker gives it to the next consumer
 
@@ -32,6 +33,7 @@ Handlers = Mapping[type[Message], Handler]
 
 ATTEMPTS = "x-attempts"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_OUTAGE_PAUSE = 2.0
 
 
 class Delivery(Protocol):
@@ -100,7 +102,7 @@ class Deliveries:
     async def _settle(self, delivery: Delivery, queue: Queue, handler: Handler, envelope: Envelope) -> str:
         """Run the handler and settle the message by the table; returns the outcome's name for the counter."""
         try:
-            await handler(envelope)
+            await self._through_outages(handler, envelope)
         except Stale as error:
             self._log.debug("message.stale", type=envelope.type, why=str(error))
             await delivery.ack()
@@ -109,10 +111,6 @@ class Deliveries:
             self._log.error("message.rejected", type=envelope.type, reason=error.reason)
             await _bury(delivery, queue, error.reason)
             return "dead"
-        except self._outages as error:
-            self._log.warning("message.delayed", type=envelope.type, error=repr(error))
-            await _again(delivery, queue, attempts=_attempts_of(delivery))
-            return "retried"
         except Exception as error:  # noqa: BLE001 - the last row but one of the table
             attempts = _attempts_of(delivery) + 1
             unexpected = not isinstance(error, Retry)
@@ -126,6 +124,16 @@ class Deliveries:
             return "retried"
         await delivery.ack()
         return "acked"
+
+    async def _through_outages(self, handler: Handler, envelope: Envelope) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await handler(envelope)
+            except self._outages as error:
+                self._log.warning("message.delayed", type=envelope.type, error=repr(error)[:300])
+                await asyncio.sleep(pause)
+                pause = min(_OUTAGE_PAUSE, 2 * pause)
 
 
 async def _again(delivery: Delivery, queue: Queue, *, attempts: int) -> None:

@@ -163,8 +163,8 @@ async def test_other_content_under_the_same_id(parts: Parts, tmp_path: Path) -> 
 
 
 async def test_a_cancelled_import(parts: Parts, tmp_path: Path) -> None:
-    parts.data = write_zip(tmp_path / "large.zip", frames(400)).read_bytes()
-    for pause in (0.0, 0.01, 0.05, 0.2):
+    parts.data = write_zip(tmp_path / "large.zip", frames(1200)).read_bytes()
+    for pause in (0.0, 0.01, 0.05, 0.1):
         task = asyncio.create_task(parts.create())
         await asyncio.sleep(pause)
         task.cancel()

@@ -58,7 +58,7 @@ def test_up_serves_page_and_services_survives_kills_and_ends_without_a_trace(sta
             seconds=10,
             stack=stack,
         )
-    wait_for(lambda: stack.get("/api/models", **bearer)[0] == 200, seconds=20, stack=stack)
+    wait_for(lambda: stack.answers("/api/models", **bearer), seconds=20, stack=stack)
 
     secret = (stack.data / "secret").read_text()
     down = stack.command("down")

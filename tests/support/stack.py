@@ -63,6 +63,13 @@ class Stack:
         connection.close()
         return answer.status, text
 
+    def answers(self, path: str, **headers: str) -> bool:
+        """Whether a GET gives 200; while the gateway itself comes back, nothing listens."""
+        try:
+            return self.get(path, **headers)[0] == http.client.OK
+        except ConnectionError:
+            return False
+
     def processes(self) -> list[psutil.Process]:
         """Every process of this stack, known by the data folder in its environment."""
         found = []

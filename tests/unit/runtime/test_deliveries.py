@@ -64,10 +64,10 @@ def test_pauses_grow_to_ten_seconds_and_end_at_the_limit() -> None:
     assert dead.headers["x-reason"] == "gave up after 8 attempts: Retry('not yet')"
 
 
-def test_an_outage_is_tried_again_at_a_steady_pace_for_ever() -> None:
-    tried, world = when_tried(ConnectionError("the store"), 60.1)
-    assert len(tried) == 301
-    assert tried[1] == pytest.approx(0.2)
+def test_an_outage_is_tried_again_every_two_seconds_for_ever() -> None:
+    tried, world = when_tried(ConnectionError("the store"), 61)
+    assert tried[:6] == pytest.approx([0, 0.2, 0.6, 1.4, 3.0, 5.0])
+    assert len(tried) == 33
     assert world.broker.waiting(SCHEDULER_FACTS.dead_name) == []
 
 
@@ -87,6 +87,24 @@ def test_a_pause_delays_its_own_job_alone() -> None:
 
     run(main())
     assert ended == [("other", 0.0), ("m2", 0.4), ("m1", 0.4)]
+
+
+def test_no_later_message_of_a_job_overtakes_one_that_waits_out_an_outage() -> None:
+    ended: list[tuple[str, float]] = []
+    failures = [ConnectionError("the store"), ConnectionError("the store")]
+
+    async def handler(envelope: Envelope) -> None:
+        if envelope.id == "m1" and failures:
+            raise failures.pop()
+        ended.append((envelope.id, round(asyncio.get_running_loop().time(), 3)))
+
+    async def main() -> None:
+        world = await consuming(handler, message("m1"), message("m2"), message("other", job="j2"))
+        await asyncio.sleep(5)
+        await world.close()
+
+    run(main())
+    assert ended == [("other", 0.0), ("m1", 0.6), ("m2", 0.6)]
 
 
 def test_a_bug_is_logged_with_its_trace_and_a_retry_without() -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from services.scheduler import budget, domain
 from services.scheduler.domain import Job
-from shared.contract.errors import IllegalTransition, Stale
+from shared.contract.errors import IllegalTransition, Retry, Stale
 from shared.contract.events import JobAssign, JobStop, ModelExported, TrainingNoticed
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.views import ExportedFile, Reason
@@ -126,7 +126,7 @@ def test_a_checkpoint_told_before_its_evaluation_is_completed_by_it() -> None:
         domain.checkpointed(told, 1, checkpointed(100, 50.5))
 
 
-@pytest.mark.parametrize(("resumed_from", "best"), [(100, 100), (150, None), (0, None)])
+@pytest.mark.parametrize(("resumed_from", "best"), [(100, 100), (150, 100), (0, None)])
 def test_a_damaged_checkpoint_is_taken_back_and_not_charged(resumed_from: int, best: int | None) -> None:
     job = with_checkpoint(running(), 100, 50.0)
     job = domain.checkpointed(job, 1, checkpointed(200, 100.0, 0.3, best=False)).job
@@ -243,6 +243,37 @@ def test_notices_and_exports_are_kept_once() -> None:
     assert job.view.export is not None
     with pytest.raises(Stale):
         domain.exported(job, 1, export)
+
+
+def test_an_end_waits_for_the_checkpoint_that_it_counts_on() -> None:
+    job = running()
+    with pytest.raises(Retry, match="checkpoint 200 has not been heard of"):
+        domain.ended(job, 1, ended("succeeded", 200, checkpoint=200), after(90))
+    job = with_checkpoint(job, 200, 80.0)
+    done = domain.ended(job, 1, ended("succeeded", 200, checkpoint=200), after(90)).job
+    assert (done.view.state, done.view.used_seconds) == (JobState.SUCCEEDED, 80)
+
+
+def test_an_export_that_is_heard_after_the_end_is_kept_but_a_zombies_is_not() -> None:
+    export = ModelExported(step=200, prefix="jobs/job-1/model-a1", files=[])
+    done = domain.ended(with_checkpoint(running(), 200), 1, ended("succeeded", 200), after(90)).job
+    kept = domain.exported(done, 1, export).job
+    assert kept.view.export is not None
+    assert kept.view.state is JobState.SUCCEEDED
+    assert kept.ledger == done.ledger
+    given_up = domain.lost(with_checkpoint(domain.stop(running(), after(1)).job), after(90)).job
+    assert given_up.view.state is JobState.STOPPED
+    with pytest.raises(Stale):
+        domain.exported(given_up, 1, export)
+
+
+def test_only_the_trainer_of_a_lost_attempt_is_told_to_let_go() -> None:
+    lost = domain.lost(running(), after(90)).job
+    assert not domain.ended_by_its_trainer(lost, 1)
+    drained = domain.ended(running(), 1, ended("drained"), after(90)).job
+    assert domain.ended_by_its_trainer(drained, 1)
+    assert not domain.ended_by_its_trainer(preparing(drained), 1)
+    assert not domain.ended_by_its_trainer(queued(), 1)
 
 
 def test_only_an_ended_job_can_be_deleted() -> None:

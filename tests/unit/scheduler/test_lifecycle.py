@@ -13,12 +13,16 @@ from msgspec.structs import replace
 
 from services.scheduler import budget, domain
 from services.scheduler.domain import Change, Job
-from shared.contract.errors import IllegalTransition, Stale
-from shared.contract.events import TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
+from shared.contract.errors import IllegalTransition, Retry, Stale
+from shared.contract.events import ModelExported, TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from tests.unit.scheduler.samples import RESERVED, after, checkpointed, ended, preparing, queued, started, stopping
 
-Body = TrainingStarted | TrainingCheckpointed | TrainingStopping | TrainingEnded
+Body = TrainingStarted | TrainingCheckpointed | TrainingStopping | TrainingEnded | ModelExported
+
+
+def exported(attempt: int) -> ModelExported:
+    return ModelExported(step=1, prefix=f"jobs/job-1/model-a{attempt}", files=[])
 
 
 class Life(RuleBasedStateMachine):
@@ -67,6 +71,8 @@ class Life(RuleBasedStateMachine):
             ended("stopped"),
             ended("failed"),
             ended("drained"),
+            ended("succeeded", step, checkpoint=step),
+            exported(attempt),
         ]
         body = data.draw(st.sampled_from(bodies))
         self.flight.append((attempt, body))
@@ -88,9 +94,14 @@ class Life(RuleBasedStateMachine):
                     change = domain.checkpointed(seen, attempt, body)
                 case TrainingStopping():
                     change = domain.stopping(seen, attempt, body)
+                case ModelExported():
+                    change = domain.exported(seen, attempt, body)
                 case TrainingEnded():
                     change = domain.ended(seen, attempt, body, after(self.tick()))
         except Stale:
+            return
+        except Retry:
+            self.flight.append((attempt, body))
             return
         assert attempt == seen.view.attempt
         if not crash:
@@ -141,7 +152,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def an_end_is_an_end(self) -> None:
         if self.terminal is not None:
-            assert self.job is self.terminal
+            # Only the export may still come: everything else stays as it was.
+            plain = replace(self.job, view=replace(self.job.view, export=None, version=0))
+            assert plain == replace(self.terminal, view=replace(self.terminal.view, export=None, version=0))
         if self.job.view.state in TERMINAL:
             self.terminal = self.job
 

@@ -60,6 +60,15 @@ def test_nothing_goes_to_a_trainer_that_is_busy_draining_gone_silent_too_small_o
         assert plan(snapshot(queue, trainers=[trainer(**fields)]), after(1)) == [], fields
 
 
+def test_what_a_trainer_still_holds_takes_a_slot_until_it_lets_go() -> None:
+    held = [Lease(job_id="old", attempt=1, seen_at=after(1))]
+    assert plan(snapshot([waiting("j")], trainers=[trainer(seen_at=after(1), leases=held)]), after(2)) == []
+    let_go = trainer(seen_at=after(3), leases=held)
+    assert plan(snapshot([waiting("j")], trainers=[let_go]), after(4)) == [Assign("j", "t1")]
+    own = trainer(slots=2, seen_at=after(1), leases=[Lease(job_id="x", attempt=1, seen_at=after(1))])
+    assert plan(snapshot([waiting("j")], [active("x")], [own]), after(2)) == [Assign("j", "t1")]
+
+
 def test_a_trainer_with_two_slots_takes_two_jobs() -> None:
     seen = snapshot([waiting("a"), waiting("b", at=1), waiting("c", at=2)], trainers=[trainer(slots=2)])
     assert plan(seen, after(3)) == [Assign("a", "t1"), Assign("b", "t1")]
