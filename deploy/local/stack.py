@@ -32,6 +32,7 @@ START_ORDER = (("epmd", "store"), ("broker",), ("dataset", "scheduler", "status"
 
 # Banners and chatter of software that isn't ours; it keeps logs of its own in the data folder.
 _QUIET = frozenset({"epmd", "broker", "store"})
+_NOT_FOR_TRAINERS = ("TRAINYARD_SECRET", "MONGO_URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,9 @@ def _program(kind: str, line: str, number: int, settings: Settings, ports: Ports
         "TRAINYARD_SECRET": credentials.secret,
         "LOG_FORMAT": settings.environ.get("LOG_FORMAT") or ("console" if sys.stdout.isatty() else "json"),
     }
+    if kind == "trainer":  # it may run on anybody's machine, so it has to do without
+        for name in _NOT_FOR_TRAINERS:
+            del environment[name]
     name = f"trainer-{number}" if kind == "trainer" else kind
     ready, ready_seconds, stop_seconds, own = _part(kind, number, settings, ports, credentials)
     return Program(name, kind, command, environment | own, ready, ready_seconds, stop_seconds, kind in _QUIET)

@@ -7,10 +7,10 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.runtime.settings import CommonSettings
+from shared.runtime.settings import ServiceSettings
 
 
-class TrainerSettings(CommonSettings):
+class TrainerSettings(ServiceSettings):
     """A trainer's own settings; empty variables count as not set."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)

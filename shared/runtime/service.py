@@ -25,11 +25,12 @@ from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.loop import Loop
 from shared.runtime.metrics import Metrics
 from shared.runtime.mongo import OUTAGES, Store
-from shared.runtime.settings import CommonSettings, load
+from shared.runtime.settings import CommonSettings, ServiceSettings, load
 from shared.runtime.trace import Tracing, current_traceparent, trace_id
 from shared.runtime.web import application
 
-S = TypeVar("S", bound=CommonSettings)
+S = TypeVar("S", bound=ServiceSettings)
+WithStore = TypeVar("WithStore", bound=CommonSettings)
 Check = Callable[[], Awaitable[None]]
 
 
@@ -74,7 +75,7 @@ class Runtime(Generic[S]):
         self.on_drain(stop_consuming)
         return bus
 
-    async def store(self) -> Store:
+    async def store(self: Runtime[WithStore]) -> Store:
         """The store, closed at the end; part of readiness. Waits until it answers."""
         store = Store(self.settings.mongo_url, self.settings.mongo_prefix)
         self.check("store", store.ping)
@@ -169,12 +170,13 @@ async def serve(name: str, settings: S, compose: Compose[S], *, clock: Clock | N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stopping.set)
+    common = settings if isinstance(settings, CommonSettings) else None
     app = application(
-        secret=settings.trainyard_secret,
+        secret=common.trainyard_secret if common else None,
         metrics=runtime.metrics,
         tracing=runtime.tracing,
         problems=runtime.problems,
-        allowed_origins=settings.allowed_origins,
+        allowed_origins=common.allowed_origins if common else "",
         outages=OUTAGES,
     )
     async with runtime.stack:

@@ -16,24 +16,32 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 _SECRET = ("SECRET", "TOKEN", "PASSWORD", "URL")
 
 
-class CommonSettings(BaseSettings):
-    """Shared by all services. Names of environment variables are the field names in capitals."""
+class ServiceSettings(BaseSettings):
+    """Shared by all services: enough for one that meets others on the bus alone, as a trainer does.
+
+    Names of environment variables are the field names in capitals.
+    """
 
     model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(0, ge=0, le=65535, description="port to listen on, 0 for any free one")
     rabbitmq_url: str = Field("amqp://guest:guest@127.0.0.1:5672/", description="the broker")
-    mongo_url: str = Field("mongodb://127.0.0.1:27017/?directConnection=true", description="the store")
-    mongo_prefix: str = Field("trainyard_", pattern=r"^[a-zA-Z0-9_]{0,40}$", description="prefix of database names")
     artifacts_url: str = Field("file:///var/lib/trainyard/artifacts", description="fsspec URL of the artifact store")
-    trainyard_secret: str = Field(min_length=32, description="HS256 secret of bearer tokens, at least 32 characters")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+    drain_seconds: float = Field(10.0, ge=0, le=3600, description="how long a stop waits for work under way")
+
+
+class CommonSettings(ServiceSettings):
+    """Shared by the services that answer people's requests: they have a store, and check tokens."""
+
+    mongo_url: str = Field("mongodb://127.0.0.1:27017/?directConnection=true", description="the store")
+    mongo_prefix: str = Field("trainyard_", pattern=r"^[a-zA-Z0-9_]{0,40}$", description="prefix of database names")
+    trainyard_secret: str = Field(min_length=32, description="HS256 secret of bearer tokens, at least 32 characters")
     allowed_origins: str = Field(
         "", description="comma-separated origins that browsers may come from besides the gateway's own host"
     )
-    drain_seconds: float = Field(10.0, ge=0, le=3600, description="how long a stop waits for work under way")
 
 
 S = TypeVar("S", bound=BaseSettings)

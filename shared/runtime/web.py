@@ -38,7 +38,7 @@ Ready = Callable[[], Awaitable[Mapping[str, str]]]
 
 def application(
     *,
-    secret: str,
+    secret: str | None,
     metrics: Metrics,
     tracing: Tracing,
     problems: Ready,
@@ -47,6 +47,7 @@ def application(
 ) -> web.Application:
     """An application with the common middlewares and /healthz, /readyz, /metrics.
 
+    Without a `secret` nobody can be known, so there is nothing but these three: any other route is a 404.
     `problems` returns what keeps the service from being ready, by part (empty: ready). Bodies are limited to 1 MiB;
     a route that takes more streams it and counts for itself. `outages` are exceptions that mean that something behind the
     service can't be reached just now: a 503 with a Retry-After.
@@ -138,11 +139,13 @@ def creation_id(request: web.Request, team: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{team}\n{request.path}\n{key}").hex
 
 
-def _identity(secret: str, origins: frozenset[str]) -> Middleware:
+def _identity(secret: str | None, origins: frozenset[str]) -> Middleware:
     @web.middleware
     async def identity(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in _OPEN_ROUTES:
             return await handler(request)
+        if secret is None:
+            raise web.HTTPNotFound
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             request[PRINCIPAL] = auth.verify(secret, token.strip())

@@ -138,7 +138,6 @@ class Trainer:
         variables = {
             "RABBITMQ_URL": url,
             "ARTIFACTS_URL": (root / "artifacts").as_uri(),
-            "TRAINYARD_SECRET": "s" * 32,
             "TRAINER_NAME": "Test Box",
             "WORK_DIR": str(self.work_dir),
             "HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),

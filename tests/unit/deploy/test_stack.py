@@ -66,6 +66,12 @@ def test_only_the_gateway_knows_the_page_s_token(tmp_path: Path) -> None:
     assert knowing == ["gateway"]
 
 
+def test_a_trainer_is_told_the_broker_and_the_artifact_store_alone(tmp_path: Path) -> None:
+    trainer = build(tmp_path, TRAINYARD_SECRET="t" * 40, MONGO_URL="mongodb://store/")["trainer-1"].environment
+    assert {"RABBITMQ_URL", "ARTIFACTS_URL"} <= set(trainer)
+    assert not {"TRAINYARD_SECRET", "MONGO_URL"} & set(trainer)
+
+
 def test_a_folder_with_blanks_is_a_good_artifact_address(tmp_path: Path) -> None:
     settings = read_settings(tmp_path / "two words", {})
     assert "two%20words" in addresses(settings, PORTS)["ARTIFACTS_URL"]

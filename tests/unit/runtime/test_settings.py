@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import Field, model_validator
 
-from shared.runtime.settings import CommonSettings, load
+from shared.runtime.settings import CommonSettings, ServiceSettings, load
 
 SECRET = "a-secret-of-more-than-32-characters"
 
@@ -86,6 +86,11 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_a_missing_secret_is_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("TRAINYARD_SECRET")
     assert refusal(capsys) == ["TRAINYARD_SECRET: Field required"]
+
+
+def test_a_service_without_people_needs_neither_secret_nor_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRAINYARD_SECRET")
+    assert not {"trainyard_secret", "mongo_url"} & set(load(ServiceSettings).model_dump())
 
 
 def test_a_rule_over_several_does_not_show_them_all(

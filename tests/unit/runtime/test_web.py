@@ -184,6 +184,18 @@ class TestIdentity:
         error = await error_of(await client.get("/api/me", headers={"Authorization": sent}), 401)
         assert error["code"] == "unauthorized"
 
+    async def test_without_a_secret_there_are_the_operational_routes_alone(
+        self, metrics: Metrics, problems: Problems
+    ) -> None:
+        app = application(secret=None, metrics=metrics, tracing=Tracing("test"), problems=problems)
+        app.add_routes([web.get("/api/me", whoami), web.post("/api/session", sign_in)])
+        async with TestClient(TestServer(app)) as alone:
+            assert (await alone.get("/healthz")).status == 200
+            for path in ("/api/me", "/api/nowhere"):
+                response = await alone.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
+                assert (await error_of(response, 404))["code"] == "not_found"
+            await error_of(await alone.post("/api/session"), 404)
+
     async def test_a_wrong_bearer_is_not_rescued_by_a_cookie(self, client: Client) -> None:
         await error_of(await client.get("/api/me", headers={"Authorization": "Bearer x", **BROWSER}), 401)
 

@@ -59,7 +59,7 @@ class World:
         self.idle: list[Attempt] = []
         bus = MemoryBus(self.broker, service="trainer", metrics=Metrics())
         self.tools = Tools(
-            settings=TrainerSettings.model_validate({"trainyard_secret": "s" * 32, "work_dir": root / "work"}),
+            settings=TrainerSettings.model_validate({"work_dir": root / "work"}),
             reporter=Reporter(bus, trainer="t1", clock=self.clock, new_id=lambda: "id"),
             clock=self.clock,
             artifacts=self.artifacts,
