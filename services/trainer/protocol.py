@@ -111,8 +111,9 @@ class RunStopping(msgspec.Struct, frozen=True, kw_only=True, tag="stopping"):
 class ModelExported(msgspec.Struct, frozen=True, kw_only=True, tag="exported"):
     """The TFLite files are in `path`, their boxes compared with the Keras model's.
 
-    `files` maps a format (`float32`, …) to its file name; `checks` maps it to the figures of the comparison (pictures, boxes
-    compared, lowest IoU, largest score difference).
+    `files` maps a format (`float32`, …) to its file name; `checks` maps it to the figures of the comparison (`pictures`,
+    `boxes` in the file's answers, `sure` boxes of the model and how many of them were `lost`, `lowest_iou`,
+    `largest_score_difference`).
     """
 
     step: int
@@ -131,7 +132,8 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
 
 
 class RunFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """The run can't go on. `code` is stable (`nan_loss`, `out_of_memory`, `bad_data`, `export_mismatch`, `internal_error`)."""
+    """The run can't go on. `code` is stable (`nan_loss`, `out_of_memory`, `bad_data`, `bad_checkpoint`, `export_mismatch`,
+    `internal_error`)."""
 
     code: str
     message: str

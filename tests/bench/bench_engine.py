@@ -24,13 +24,16 @@ from PIL import Image
 from services.cli.detect import Detector
 from services.trainer.protocol import CheckpointEvaluated, CheckpointSaved, ModelExported, RunEnded, RunSpec, RunStarted
 from tests.support.child import Child
-from tests.support.records import REPOSITORY, bccd_archive, bccd_frames, drawn_frames, write_records
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 MAP = "DetectionBoxes_Precision/mAP"
 
 
 def make_spec(folder: Path, arguments: argparse.Namespace) -> RunSpec:
     """Records in `folder` and a run over them: four fifths to train on, the rest to evaluate."""
+    # Imported here: the process with TensorFlow imports this module too, and `tfrecord` can't live beside TensorFlow.
+    from tests.support.records import bccd_archive, bccd_frames, drawn_frames, write_records
+
     archive = bccd_archive()
     frames = list(bccd_frames(archive)) if archive else list(drawn_frames(200, seed=1))
     random.Random(0).shuffle(frames)

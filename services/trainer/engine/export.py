@@ -70,8 +70,9 @@ class _Detector(tf.Module):  # type: ignore[misc]
             tflite_post_processing_config={
                 "max_detections": MAX_DETECTIONS,
                 "max_classes_per_detection": 1,
-                "detections_per_class": MAX_DETECTIONS,
-                "use_regular_nms": True,
+                # NMS across labels, on each box's best one. The operator's other way, NMS label by label, loses all boxes
+                # of the last label as soon as it runs on two threads (seen with LiteRT 2.3).
+                "use_regular_nms": False,
                 "nms_score_threshold": LEAST_SCORE,
                 "nms_iou_threshold": network.nms_iou,
                 "normalize_anchor_coordinates": True,

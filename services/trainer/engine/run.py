@@ -205,7 +205,7 @@ class _Run:
         checks = {}
         for wanted, name in files.items():
             self._raise_if_drained()
-            checks[wanted] = verify(trainer.model, self.network, folder / name, wanted, pictures)
+            checks[wanted] = verify(trainer.model, self.network, folder / name, wanted, pictures, len(spec.labels))
         self.report(ModelExported(step=self.stepping.step, path=str(folder), files=files, checks=checks))
 
     # Stopping

@@ -47,6 +47,11 @@ def test_unknown_names_are_refused_by_name(tensorflow: TensorFlowProcess) -> Non
     assert "(300, 200)" in picture
 
 
+def test_a_file_that_loses_a_label_is_found_out(tensorflow: TensorFlowProcess) -> None:
+    verdicts = tensorflow(engine_checks.verdicts_on_lost_boxes)
+    assert verdicts == {"nothing": True, "one box": True, "one label": False}
+
+
 class TestPretrained:
     def test_keras_weights_compute_the_same(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
         code, cosine = tensorflow(pretrained_checks.keras_weights_fit, tmp_path)

@@ -90,6 +90,7 @@ class TestWholeRun:
         checks = exported.checks["float16"]
         assert checks["pictures"] == 6
         assert checks["boxes"] > 0
+        assert checks["lost"] <= 1
         assert checks["lowest_iou"] > 0.9
         assert checks["largest_score_difference"] < 0.05
 
