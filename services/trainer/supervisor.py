@@ -26,8 +26,9 @@ _LONGEST_LOG_LINE = 500
 _LONGEST_MESSAGE = 1 << 20
 # Once the process and its group are gone, its pipes end: no more than this is waited for that.
 _LAST_LINES_SECONDS = 1.0
-# The child knows neither the bus nor anybody's token.
-_SECRETS = frozenset({"TRAINYARD_SECRET", "TRAINYARD_TOKEN", "RABBITMQ_URL", "MONGO_URL"})
+# The child knows neither the bus nor the artifact store, nor anybody's token.
+_SECRETS = frozenset({"TRAINYARD_SECRET", "TRAINYARD_TOKEN", "RABBITMQ_URL", "MONGO_URL", "ARTIFACTS_URL"})
+_CREDENTIALS = ("AWS_", "FSSPEC_")
 
 
 class BadChild(Exception):
@@ -84,7 +85,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=fd_log,
                 stderr=fd_log,
-                env={name: value for name, value in environment.items() if name not in _SECRETS},
+                env=without_secrets(environment),
                 pass_fds=(fd_in, fd_out),
                 start_new_session=True,
             )
@@ -176,6 +177,13 @@ class _Input:
 
     def close(self) -> None:
         self._transport.close()
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a child may know of the trainer's environment."""
+    return {
+        name: value for name, value in environment.items() if name not in _SECRETS and not name.startswith(_CREDENTIALS)
+    }
 
 
 def _text(line: bytes) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from services.trainer.protocol import FromChild, RunEnded, RunProgressed, RunSpec
 from services.trainer.supervisor import Child
+from tests.support.scripted_child import SECRETS, Record
 from tests.support.trainer import alive
 
 pytestmark = pytest.mark.timeout(60)
@@ -102,6 +103,15 @@ async def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
     while alive(int(line.split()[1])):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+
+
+async def test_it_is_told_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, "s")
+    child = start(tmp_path, s1="exit:0")
+    await heard(child)
+    assert await child.finish(5) == 0
+    assert msgspec.json.decode((tmp_path / "j1-a1.json").read_bytes(), type=Record).secrets == []
 
 
 async def test_one_that_cannot_be_started_leaves_no_descriptor(tmp_path: Path) -> None:

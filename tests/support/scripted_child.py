@@ -38,6 +38,20 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, str] = {}
 
 
+# What a child has no business with.
+SECRETS = (
+    "TRAINYARD_SECRET",
+    "TRAINYARD_TOKEN",
+    "RABBITMQ_URL",
+    "MONGO_URL",
+    "ARTIFACTS_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "FSSPEC_S3_SECRET",
+)
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What a run leaves for the test."""
 
@@ -182,7 +196,7 @@ def main(spec_file: str, fd_in: str, fd_out: str) -> None:
         pid=os.getpid(),
         spec=spec,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-        secrets=[name for name in ("TRAINYARD_SECRET", "RABBITMQ_URL", "MONGO_URL") if name in os.environ],
+        secrets=[name for name in SECRETS if name in os.environ],
         resume_files=sorted(path.name for path in Path(spec.resume_dir).iterdir()) if spec.resume_dir else [],
     )
     path = records / f"{spec.job_id}-a{spec.attempt}.json"
