@@ -169,6 +169,12 @@ async def test_another_host_name_gets_neither_page_nor_token(
         assert "Set-Cookie" not in response.headers
 
 
+async def test_another_host_name_may_ask_for_health_alone(nginx: Gateway, client: aiohttp.ClientSession) -> None:
+    for path, status in (("/healthz", 200), ("/healthz/x", 421), ("/api/models", 421)):
+        async with client.get(nginx.url + path, headers={"Host": "10.0.0.1:8080"}) as response:
+            assert response.status == status, path
+
+
 async def test_a_service_that_is_away_is_said_in_json_with_a_time_to_retry(
     runners: Runners, nginx: Gateway, client: aiohttp.ClientSession
 ) -> None:
