@@ -6,6 +6,7 @@ by ImageNet's mean and deviation, both files' by [-1, 1]: the difference is fold
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import urllib.request
@@ -41,7 +42,7 @@ def load_pretrained(
     """Fill `backbone` with ImageNet weights if any can be had, and say for the user what it starts from.
 
     `batches` yields normalised pictures [n, side, side, 3] to calibrate on. `url` is the download's address, None for no
-    download; it goes to `folder`, where the next run finds it, or to `scratch` where there is none.
+    download; it goes to `folder`, where the next run finds it, or to `scratch` where there is none that can be written.
     """
     candidates = [Path(folder) / KERAS_FILE, Path(folder) / TFLITE_FILE] if folder else []
     unreadable = []
@@ -54,7 +55,7 @@ def load_pretrained(
         else:
             return _pretrained(path.name)
     if url is not None and not unreadable:
-        target = Path(folder or scratch) / KERAS_FILE
+        target = download_folder(folder, scratch) / KERAS_FILE
         try:
             download(url, target, DOWNLOAD_SECONDS)
             load_file(backbone, target, batches)
@@ -147,6 +148,13 @@ def calibrate(backbone: Any, batches: Iterable[Any]) -> None:
         mean = total / pictures
         variance = np.maximum(total_of_squares / pictures - mean**2, 0.0)
         norm.set_weights([np.sqrt(variance + NORM_EPSILON), bias + mean, mean, variance])
+
+
+def download_folder(folder: str | None, scratch: Path) -> Path:
+    """`folder`, which is made if need be; `scratch` where there is none or, as a read-only mount, it can't be written."""
+    if folder is None or (Path(folder).exists() and not os.access(folder, os.W_OK)):
+        return scratch
+    return Path(folder)
 
 
 def download(url: str, target: Path, seconds: float) -> None:

@@ -20,18 +20,26 @@ OURS = {name: service for name, service in COMPOSE["services"].items() if "build
 SERVICES = ("dataset", "scheduler", "status", "trainer")
 # What other software than ours reads.
 OF_LIBRARIES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
+# Given a default by the Dockerfile and the compose file, as a volume's place is theirs to say.
+BY_IMAGE = {"ARTIFACTS_URL"}
+PRETRAINED = "/var/lib/trainyard/pretrained"
 TEMPLATE_NAMES = set(re.findall(r"\$\{(\w+)\}", gateway.TEMPLATE.read_text()))
 
 
-def variables_of(service: str) -> set[str]:
-    """The environment variables that a service's settings read."""
+def settings_of(service: str) -> type[BaseSettings]:
+    """A service's settings."""
     module = importlib.import_module(f"services.{service}.settings")
-    classes = [
+    (own,) = [
         kind
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind.__module__ == module.__name__
     ]
-    return {name.upper() for kind in classes for name in kind.model_fields}
+    return own
+
+
+def variables_of(service: str) -> set[str]:
+    """The environment variables that a service's settings read."""
+    return {name.upper() for name in settings_of(service).model_fields}
 
 
 def stages() -> dict[str, str]:
@@ -67,6 +75,34 @@ def test_variables_are_ones_that_the_service_reads(service: str) -> None:
     shared = set() if service == "trainer" else {"DATASET_URL"}  # in one block for three; the scheduler reads it
     assert ours - shared <= variables_of(service)
     assert shared <= variables_of("scheduler")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_may_be_set_has_the_service_s_own_default(service: str) -> None:
+    fields = settings_of(service).model_fields
+    for name, value in OURS[service]["environment"].items():
+        if may := re.fullmatch(rf"\$\{{{name}:-(.*)}}", str(value)):
+            default = fields[name.lower()].default
+            assert may[1] == (str(default).lower() if isinstance(default, bool) else str(default)) or name in BY_IMAGE
+
+
+def test_every_usual_setting_can_be_given() -> None:
+    usual = {
+        "scheduler": {"SECURE_COOKIE", "ALLOWED_ORIGINS", "TEAM_MINUTES", "MIN_STEPS", "MAX_STEPS", "CHECKPOINT_EVERY"},
+        "trainer": {"ALLOW_DOWNLOAD", "PRETRAINED_DIR"},
+        "dataset": {"ALLOWED_ORIGINS"},
+        "status": {"ALLOWED_ORIGINS"},
+    }
+    for service, names in usual.items():
+        for name in names:
+            assert re.match(rf"\$\{{{name}:[-+]", OURS[service]["environment"][name]), (service, name)
+
+
+def test_pretrained_weights_are_mounted_where_the_trainer_looks_for_them() -> None:
+    (mount,) = [volume for volume in OURS["trainer"]["volumes"] if "PRETRAINED_DIR" in volume]
+    assert mount == f"${{PRETRAINED_DIR:-no-pretrained}}:{PRETRAINED}:ro"
+    # Unless a folder is given, the variable is empty, which counts as not set: the trainer downloads as it likes.
+    assert OURS["trainer"]["environment"]["PRETRAINED_DIR"] == f"${{PRETRAINED_DIR:+{PRETRAINED}}}"
 
 
 def test_variables_of_the_images_are_ones_that_the_services_or_the_template_read() -> None:
@@ -149,7 +185,7 @@ def test_a_trainer_is_told_the_broker_and_the_artifact_store_alone() -> None:
 
 def test_volumes_are_declared() -> None:
     named = {
-        volume.split(":")[0]
+        re.sub(r"\$\{\w+:-([\w-]+)}", r"\1", volume).split(":")[0]  # where a variable isn't set, its default
         for service in COMPOSE["services"].values()
         for volume in service.get("volumes", [])
         if not volume.startswith("/")
