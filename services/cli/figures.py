@@ -17,6 +17,8 @@ from shared.contract.views import JobView, QueuePlace
 
 # Characters that would move the cursor, hide text or turn the reading direction.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# A trainer that makes steps says so at least this often, in seconds, slow steps apart.
+_LONGEST_SILENCE = 2.0
 _SHORTEST_ID = 8
 DASH = "–"
 
@@ -117,9 +119,14 @@ def short_ids(identifiers: Iterable[str]) -> Mapping[str, str]:
     return shortened
 
 
-def training_seconds(job: JobView, now: datetime) -> float:
-    """Seconds of stepping over all attempts: earlier ones' durable steps plus, while steps are made, the time since."""
+def training_seconds(job: JobView, now: datetime, progress: Progress | None = None) -> float:
+    """Seconds of stepping over all attempts: the trainer's own word where there is one, and a little more while it is
+    fresh, as the clock stands still during evaluations; else what durable steps took plus, while steps are made, the time
+    since."""
     if job.running_since is not None and job.state not in TERMINAL:
+        if progress is not None and progress.attempt == job.attempt:
+            since = (now - progress.at).total_seconds()
+            return progress.stepping_seconds + min(max(0.0, since), _LONGEST_SILENCE)
         return job.stepping_seconds_before + max(0.0, (now - job.running_since).total_seconds())
     return job.stepping_seconds_before if job.used_seconds is None else job.used_seconds
 

@@ -38,7 +38,7 @@ def live_view(scene: Scene, now: datetime, connection: str | None) -> Renderable
         rows.append(("Trainer", f"{job.trainer}, attempt {job.attempt}"))
     rows.append(("Steps", _bar(job, figures.steps_made(job, progress))))
     rows.append(("Speed", _speed(job, progress)))
-    rows.append(("Time", _time(job, now)))
+    rows.append(("Time", _time(job, now, progress)))
     rows.append(("Loss", _losses(progress)))
     rows.append(("Checkpoint", checkpoint_line(scene)))
     parts: list[RenderableType] = [_heading(job), _state_line(job), Text(), indented(_grid(rows))]
@@ -106,7 +106,7 @@ def job_details(scene: Scene, events: Sequence[ModelEvent], now: datetime) -> Re
 
 def minutes_line(job: JobView, now: datetime) -> str:
     """ "3:05 of at most 60:00", and what became of the reserved minutes once that is settled."""
-    spent = f"{figures.duration(figures.training_seconds(job, now))} of at most {figures.duration(job.max_seconds)}"
+    spent = _time(job, now, None)
     if job.used_seconds is None or job.refunded_seconds is None:
         return spent
     return f"{spent} · {figures.duration(job.refunded_seconds)} came back"
@@ -177,8 +177,9 @@ def _speed(job: JobView, progress: Progress | None) -> str:
     return speed if left is None else f"{speed} · {figures.roughly(left)} left"
 
 
-def _time(job: JobView, now: datetime) -> str:
-    return f"{figures.duration(figures.training_seconds(job, now))} of at most {figures.duration(job.max_seconds)}"
+def _time(job: JobView, now: datetime, progress: Progress | None) -> str:
+    spent = figures.training_seconds(job, now, progress)
+    return f"{figures.duration(spent)} of at most {figures.duration(job.max_seconds)}"
 
 
 def _losses(progress: Progress | None) -> str:

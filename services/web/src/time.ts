@@ -14,12 +14,20 @@ export function clockOffset(known: number | null, serverTime: string, localNow: 
   return Math.max(known, seen);
 }
 
+/** A trainer that makes steps says so at least this often, slow steps apart. */
+const LONGEST_SILENCE_SECONDS = 2;
+
 /**
- * Seconds of stepping over all attempts: what earlier attempts' durable steps took plus, while steps are being made, the time since.
- * Once the job has ended it is what was used.
+ * Seconds of stepping over all attempts. While steps are being made the trainer itself tells them, about once a second: between
+ * two such words the clock goes on, but no further, as it stands still during an evaluation. Without progress it is what durable
+ * steps took plus the time since. Once the job has ended it is what was used.
  */
-export function trainingSeconds(job: JobView, serverNow: number): number {
+export function trainingSeconds(job: JobView, serverNow: number, progress?: Progress): number {
   if (job.running_since === null) return job.used_seconds ?? job.stepping_seconds_before;
+  if (progress !== undefined && progress.attempt === job.attempt) {
+    const since = (serverNow - Date.parse(progress.at)) / 1000;
+    return progress.stepping_seconds + Math.min(Math.max(0, since), LONGEST_SILENCE_SECONDS);
+  }
   return job.stepping_seconds_before + Math.max(0, (serverNow - Date.parse(job.running_since)) / 1000);
 }
 

@@ -11,6 +11,15 @@ describe("training time", () => {
     expect(trainingSeconds(running, NOON + 1000)).toBe(673.5);
   });
 
+  test("is the trainer's own word where there is one, and stands still while it evaluates", () => {
+    const running = job({ state: "RUNNING", attempt: 2, running_since: "2026-03-01T11:58:00Z" });
+    const told = progress({ attempt: 2, at: "2026-03-01T12:00:00Z", stepping_seconds: 80.5 });
+    expect(trainingSeconds(running, NOON + 500, told)).toBe(81);
+    expect(trainingSeconds(running, NOON + 60_000, told)).toBe(82.5);
+    expect(trainingSeconds(running, NOON - 500, told)).toBe(80.5);
+    expect(trainingSeconds(running, NOON, { ...told, attempt: 1 })).toBe(120);
+  });
+
   test("goes on while stop is asked for, as steps are still made", () => {
     const stopping = job({ state: "STOP_REQUESTED", running_since: "2026-03-01T11:59:00Z" });
     expect(trainingSeconds(stopping, NOON)).toBe(60);

@@ -104,8 +104,14 @@ export function When({ at }: { at: string }): JSX.Element {
   );
 }
 
-export function TrainingTime({ job, now }: { job: JobView; now: number }): JSX.Element {
-  const seconds = trainingSeconds(job, now);
+interface TrainingTimeProps {
+  job: JobView;
+  progress: Progress | undefined;
+  now: number;
+}
+
+export function TrainingTime({ job, progress, now }: TrainingTimeProps): JSX.Element {
+  const seconds = trainingSeconds(job, now, progress);
   const begun = seconds > 0 || job.running_since !== null;
   return (
     <span class="number" data-testid="training-time">

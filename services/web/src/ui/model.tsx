@@ -169,7 +169,7 @@ function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
         <dt>{texts.model.kpiTime}</dt>
         <dd>
           <span class="big">
-            <TrainingTime job={job} now={now} />
+            <TrainingTime job={job} progress={progress} now={now} />
           </span>
           <span class="muted below">{texts.model.ofMaximum(duration(job.max_seconds))}</span>
         </dd>

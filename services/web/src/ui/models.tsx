@@ -110,7 +110,7 @@ function Row({ model }: { model: JobView }): JSX.Element {
         <StepCount job={model} progress={progress} />
       </td>
       <td role="cell" class="num" data-label={columns.time}>
-        <TrainingTime job={model} now={now} />
+        <TrainingTime job={model} progress={progress} now={now} />
       </td>
       <td
         role="cell"
