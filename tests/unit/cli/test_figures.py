@@ -92,6 +92,7 @@ def test_training_time_ticks_only_while_steps_are_made() -> None:
     assert figures.training_seconds(job_view(stepping_seconds_before=30.0), now) == 30
     assert figures.training_seconds(finished_job(), now) == 185
     # The trainer's own word goes first, and an evaluation doesn't count.
+    running = job_view(state=JobState.RUNNING, attempt=1, running_since=NOW, stepping_seconds_before=30.0)
     told = progress_at(50)
     assert figures.training_seconds(running, told.at + timedelta(seconds=1), told) == 51
     assert figures.training_seconds(running, told.at + timedelta(seconds=60), told) == 52

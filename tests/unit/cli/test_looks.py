@@ -79,7 +79,7 @@ def test_the_live_view_keeps_its_lines(width: int) -> None:
     lines = drawn(show_job.live_view(scene, LATER, None), width)
     joined = "\n".join(lines)
     assert "150/300   50%" in joined
-    assert "3:00 of at most 10:00" in joined
+    assert "2:32 of at most 10:00" in joined
     assert "1.50 steps/s · about 2 min left" in joined
     if width >= 80:
         assert len(lines) == 12  # the last one is empty: the cursor rests there
