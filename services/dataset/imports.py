@@ -89,7 +89,7 @@ class Imports:
         workspace: Workspace,
         clock: Clock,
         changed: Callable[[], None],
-        remove: Callable[[str], Awaitable[None]],
+        remove: Callable[[Reservation], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -129,7 +129,7 @@ class Imports:
                 async with self._alive(reservation) as stop:
                     return await self._import(reservation, request, upload, folder, stop)
         except BaseException:
-            await asyncio.shield(self._give_up(reservation))
+            await asyncio.shield(self._give_up(reservation, request.fingerprint()))
             raise
 
     async def _repeated(self, dataset_id: str, request: UploadRequest) -> Dataset | None:
@@ -239,10 +239,13 @@ class Imports:
             except OUTAGES as error:
                 self._log.info("import.untouched", dataset=reservation.id, error=str(error)[:200])
 
-    async def _give_up(self, reservation: Reservation) -> None:
+    async def _give_up(self, reservation: Reservation, fingerprint: str) -> None:
         try:
             if await self._store.abandon(reservation):
-                await self._remove(reservation.id)
+                await self._remove(reservation)
+            # Taken for dead, but it may have published since the cleaner was there.
+            elif (left := await self._store.disown(reservation, fingerprint)) is not None:
+                await self._remove(left)
         except _UNREACHABLE as error:  # the cleaner finds it by its silence
             self._log.warning("import.left_behind", dataset=reservation.id, error=str(error)[:200])
 

@@ -9,7 +9,7 @@ import asyncio
 from datetime import timedelta
 
 from services.dataset.domain import prefix
-from services.dataset.store import DatasetStore
+from services.dataset.store import DatasetStore, Reservation
 from shared.runtime import log
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.clock import Clock
@@ -31,14 +31,14 @@ class Cleaner:
         for reservation in await self._store.silent_imports(self._clock.now() - self._silence):
             if await self._store.abandon(reservation):
                 self._log.warning("import.abandoned", dataset=reservation.id)
-        for dataset_id in await self._store.abandoned():
-            await self.remove(dataset_id)
+        for reservation in await self._store.abandoned():
+            await self.remove(reservation)
         for dataset_id in await self._store.to_purge():
             await asyncio.to_thread(self._artifacts.delete, prefix(dataset_id))
             await self._store.purged(dataset_id, self._clock.now())
             self._log.info("dataset.purged", dataset=dataset_id)
 
-    async def remove(self, dataset_id: str) -> None:
+    async def remove(self, reservation: Reservation) -> None:
         """Remove what an abandoned import left."""
-        await asyncio.to_thread(self._artifacts.delete, prefix(dataset_id))
-        await self._store.forget(dataset_id)
+        await asyncio.to_thread(self._artifacts.delete, prefix(reservation.id))
+        await self._store.forget(reservation)

@@ -8,6 +8,7 @@ a user's names the team.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -200,16 +201,31 @@ class DatasetStore:
 
     async def silent_imports(self, since: datetime) -> list[Reservation]:
         """Imports that gave no sign of life since then: their importer is gone."""
-        cursor = self.collection.find({"state": "importing", "touched_at": {"$lt": since}}, {"team": 1, "owner": 1})
-        return [Reservation(id=doc["_id"], team=doc["team"], owner=doc["owner"]) async for doc in cursor]
+        return await self._reservations({"state": "importing", "touched_at": {"$lt": since}})
 
-    async def abandoned(self) -> list[str]:
-        """Ids of imports whose files are to be removed."""
-        return await self._ids({"state": "abandoned"})
+    async def disown(self, reservation: Reservation, fingerprint: str) -> Reservation | None:
+        """Have removed what an import left that was given up while it published; None if others use the id.
 
-    async def forget(self, dataset_id: str) -> None:
-        """Drop an abandoned import, once its files are gone."""
-        await self.collection.delete_one({"_id": dataset_id, "state": "abandoned"})
+        Until that is done nobody can reserve the id, and who is removing right now has to look again.
+        """
+        mine = msgspec.structs.replace(reservation, owner=uuid.uuid4().hex)
+        try:
+            await self.collection.update_one(
+                {"_id": mine.id, "state": "abandoned"},
+                {"$set": {"owner": mine.owner}, "$setOnInsert": {"team": mine.team, "fingerprint": fingerprint}},
+                upsert=True,
+            )
+        except DuplicateKeyError:
+            return None
+        return mine
+
+    async def abandoned(self) -> list[Reservation]:
+        """Imports whose files are to be removed."""
+        return await self._reservations({"state": "abandoned"})
+
+    async def forget(self, reservation: Reservation) -> None:
+        """Drop an abandoned import, once its files are gone; not if more was left meanwhile."""
+        await self.collection.delete_one({"_id": reservation.id, "state": "abandoned", "owner": reservation.owner})
 
     async def to_purge(self) -> list[str]:
         """Ids of deleted datasets whose event is out and whose files are still there."""
@@ -218,6 +234,10 @@ class DatasetStore:
     async def purged(self, dataset_id: str, now: datetime) -> None:
         """Note that a deleted dataset's files are gone: the tombstone goes too, after a while."""
         await self.collection.update_one({"_id": dataset_id, "state": "deleted"}, {"$set": {"purged_at": now}})
+
+    async def _reservations(self, query: Document) -> list[Reservation]:
+        cursor = self.collection.find(query, {"team": 1, "owner": 1})
+        return [Reservation(id=doc["_id"], team=doc["team"], owner=doc["owner"]) async for doc in cursor]
 
     async def _ids(self, query: Document) -> list[str]:
         return [document["_id"] async for document in self.collection.find(query, {"_id": 1})]

@@ -127,7 +127,7 @@ async def test_an_importer_that_lives_is_left_alone(parts: Parts) -> None:
 async def test_an_importer_that_was_taken_for_dead_too_late_to_notice(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has published when it loses its reservation: it makes no dataset, and the cleaner removes what it published."""
+    """It has published when it loses its reservation: it makes no dataset, and removes what it published."""
     publish = parts.artifacts.publish
 
     async def lose() -> None:
@@ -144,6 +144,75 @@ async def test_an_importer_that_was_taken_for_dead_too_late_to_notice(
     with pytest.raises(UserError) as caught:
         await parts.create()
     assert caught.value.code == "import_interrupted"
+    await parts.nothing_is_left()
+
+
+async def test_an_importer_that_publishes_once_the_cleaner_has_forgotten_it(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a store outage: nothing refers to what it published, so it removes that itself."""
+    publish = parts.artifacts.publish
+
+    async def forget() -> None:
+        parts.clock.ahead = timedelta(seconds=60)
+        await parts.cleaner.round()
+        parts.clock.ahead = timedelta()
+        assert await parts.store.existing("d1") is None
+
+    def published(*args: object) -> object:
+        asyncio.run_coroutine_threadsafe(forget(), loop).result(5)
+        return publish(*args)  # type: ignore[arg-type]
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(parts.artifacts, "publish", published)
+    with pytest.raises(UserError) as caught:
+        await parts.create()
+    assert caught.value.code == "import_interrupted"
+    await parts.nothing_is_left()
+
+
+async def test_an_importer_that_was_taken_for_dead_leaves_its_successor_alone(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = parts.artifacts.publish
+
+    async def succeed() -> None:
+        parts.clock.ahead = timedelta(seconds=60)
+        await parts.cleaner.round()
+        parts.clock.ahead = timedelta()
+        monkeypatch.setattr(parts.artifacts, "publish", publish)
+        await parts.create()
+
+    def published(*args: object) -> object:
+        asyncio.run_coroutine_threadsafe(succeed(), loop).result(10)
+        return publish(*args)  # type: ignore[arg-type]
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(parts.artifacts, "publish", published)
+    with pytest.raises(UserError) as caught:
+        await parts.create()
+    assert caught.value.code == "import_interrupted"
+    assert await parts.store.find("demo", "d1") is not None
+    assert parts.artifacts.folders("datasets") == ["d1"]
+
+
+async def test_what_is_left_while_the_cleaner_removes_is_removed_the_next_time(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reservation = Reservation(id="d1", team="demo", owner="o1")
+    assert await parts.store.reserve(reservation, "f", 2, parts.clock.now())
+    assert await parts.store.abandon(reservation)
+    delete = parts.artifacts.delete
+
+    def deleted(of: str) -> None:
+        delete(of)
+        parts.artifacts.publish(of, tmp_path)  # the importer, which lives
+        asyncio.run_coroutine_threadsafe(parts.store.disown(reservation, "f"), loop).result(5)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(parts.artifacts, "delete", deleted)
+    await parts.cleaner.round()
+    monkeypatch.setattr(parts.artifacts, "delete", delete)
     assert parts.artifacts.folders("datasets") == ["d1"]
     await parts.cleaner.round()
     await parts.nothing_is_left()
