@@ -166,7 +166,7 @@ class Attempt:
         child = self._child = Child.start(
             self._tools.settings.child_module,
             spec_file,
-            {**os.environ, "CUDA_VISIBLE_DEVICES": self.slot.visible_devices},
+            {**os.environ, **self.slot.environment},
         )
         self._log.info("child.started", pid=child.pid, resumed_from=self._step, slot=self.slot.index)
         if self._stop is not None:

@@ -1,12 +1,13 @@
 """What this machine offers: GPUs, memory, and the kernel's count of processes killed for want of memory.
 
-Owns the questions to nvidia-smi and to /proc and /sys; knows no job.
+Owns the questions to nvidia-smi, to TensorFlow (in a process of its own) and to /proc and /sys; knows no job.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from shared.runtime import log
 
 _QUERY = ("nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits")
 _QUERY_SECONDS = 20.0
+_PROBE = (sys.executable, "-m", "services.trainer.engine.gpus")
+# TensorFlow from a cold disk takes its time.
+_PROBE_SECONDS = 120.0
 _MIB = 1 << 20
 
 
@@ -36,9 +40,9 @@ class Slot(msgspec.Struct, frozen=True):
     threads: int
 
     @property
-    def visible_devices(self) -> str:
-        """CUDA_VISIBLE_DEVICES for the job in this slot."""
-        return "" if self.gpu is None else str(self.gpu)
+    def environment(self) -> dict[str, str]:
+        """What the job in this slot is told, so that it uses this slot's GPU and no other."""
+        return cuda_environment([] if self.gpu is None else [self.gpu])
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +56,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 def survey(*, slots: int | None, environ: Mapping[str, str]) -> Machine:
     """Look at this machine. `slots` overrides the number of slots; more slots than GPUs share them in turn."""
-    gpus = visible(query_gpus(environ), environ.get("CUDA_VISIBLE_DEVICES"))
+    gpus = usable(visible(query_gpus(environ), environ.get("CUDA_VISIBLE_DEVICES")), environ)
     memory, cores = machine_memory(), os.cpu_count() or 1
     if gpus:
         names = sorted({gpu.name for gpu in gpus})
@@ -103,6 +107,44 @@ def visible(gpus: Sequence[Gpu], limit: str | None) -> list[Gpu]:
         return list(gpus)
     wanted = {part.strip() for part in limit.split(",")}
     return [gpu for gpu in gpus if str(gpu.index) in wanted]
+
+
+def usable(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[Gpu]:
+    """Those of `gpus` that TensorFlow can use as it is installed here. Without GPUs it isn't asked, which takes seconds."""
+    if not gpus:
+        return []
+    count = count_usable(gpus, environ)
+    if count == len(gpus):
+        return list(gpus)
+    # Its numbers don't tell which: each is asked for alone, as a job is given it.
+    found = [gpu for gpu in gpus if count_usable([gpu], environ)] if count else []
+    left_out = [f"{gpu.index}: {gpu.name}" for gpu in gpus if gpu not in found]
+    if left_out:
+        why = "the TensorFlow that is installed here can't use them: is it tensorflow[and-cuda]?"
+        log.get("machine").warning("gpu.left_out", gpus=left_out, why=why)
+    return found
+
+
+def count_usable(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> int:
+    """How many of `gpus` TensorFlow lists; none where it fails or doesn't answer within 120 s."""
+    try:
+        answer = subprocess.run(
+            _PROBE,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=True,
+            env={**environ, **cuda_environment([gpu.index for gpu in gpus])},
+        )
+        return int(answer.stdout)
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        log.get("machine").warning("gpu.probe_failed", error=str(error))
+        return 0
+
+
+def cuda_environment(gpus: Sequence[int]) -> dict[str, str]:
+    """The variables that leave a process these GPUs; CUDA's own order is another than nvidia-smi's."""
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
 
 
 def cpu_name() -> str:

@@ -1,12 +1,14 @@
-"""What a trainer says about its machine: nvidia-smi's answers, slots, memory."""
+"""What a trainer says about its machine: nvidia-smi's answers, TensorFlow's, slots, memory."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.trainer import machine
 from services.trainer.machine import Gpu, Slot, machine_memory, memory_kills, parse_gpus, survey, visible
@@ -41,13 +43,24 @@ def smi(folder: Path, script: str) -> dict[str, str]:
     return {"PATH": f"{folder}:/usr/bin:/bin"}
 
 
+@pytest.fixture(autouse=True)
+def tensorflow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What the probe runs in place of TensorFlow; until told otherwise it sees every GPU that it is shown."""
+
+    def answers(script: str) -> None:
+        monkeypatch.setattr(machine, "_PROBE", ("/bin/sh", "-c", script))
+
+    answers('echo "$CUDA_VISIBLE_DEVICES" | tr , "\\n" | grep -c .')
+    return answers
+
+
 def test_one_slot_per_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = smi(tmp_path, f"printf '{TWO}'")
     monkeypatch.setenv("PATH", environ["PATH"])
     found = survey(slots=None, environ=environ)
     assert (found.accelerator, found.device, found.memory_bytes) == ("gpu", "NVIDIA L4", 23034 * MIB)
     assert found.slots == [Slot(0, 0, 0), Slot(1, 1, 0)]
-    assert [slot.visible_devices for slot in found.slots] == ["0", "1"]
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in found.slots] == ["0", "1"]
     # More slots than GPUs share them, fewer leave some alone.
     assert [slot.gpu for slot in survey(slots=3, environ=environ).slots] == [0, 1, 0]
     assert [slot.gpu for slot in survey(slots=1, environ=environ).slots] == [0]
@@ -67,11 +80,43 @@ def test_without_gpus_there_is_one_slot_for_the_cpu(
     monkeypatch.setenv("PATH", environ["PATH"])
     found = survey(slots=None, environ=environ)
     assert (found.accelerator, found.slots) == ("cpu", [Slot(0, None, 0)])
-    assert found.slots[0].visible_devices == ""
+    assert found.slots[0].environment["CUDA_VISIBLE_DEVICES"] == ""
     assert found.memory_bytes == machine_memory()
     # Several jobs on one processor divide its threads.
     threads = max(1, (os.cpu_count() or 1) // 2)
     assert survey(slots=2, environ=environ).slots == [Slot(0, None, threads), Slot(1, None, threads)]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo 0", ["gpu.left_out"]),
+        ("echo no such module >&2; exit 1", ["gpu.probe_failed", "gpu.left_out"]),
+        ("echo a warning", ["gpu.probe_failed", "gpu.left_out"]),
+        ("exec sleep 60", ["gpu.probe_failed", "gpu.left_out"]),
+    ],
+)
+def test_gpus_that_tensorflow_cannot_use_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorflow: Callable[[str], None], script: str, told: list[str]
+) -> None:
+    tensorflow(script)
+    environ = smi(tmp_path, f"printf '{TWO}'")
+    monkeypatch.setenv("PATH", environ["PATH"])
+    monkeypatch.setattr(machine, "_PROBE_SECONDS", 0.2 if "sleep" in script else 20)
+    with capture_logs() as logged:
+        found = survey(slots=None, environ=environ)
+    assert (found.accelerator, found.slots) == ("cpu", [Slot(0, None, 0)])
+    assert [entry["event"] for entry in logged] == told
+    assert logged[-1]["gpus"] == ["0: NVIDIA L4", "1: NVIDIA L4"]
+
+
+def test_of_several_gpus_those_that_tensorflow_can_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorflow: Callable[[str], None]
+) -> None:
+    tensorflow('case "$CUDA_DEVICE_ORDER $CUDA_VISIBLE_DEVICES" in "PCI_BUS_ID "*1) echo 1 ;; *) echo 0 ;; esac')
+    environ = smi(tmp_path, f"printf '{TWO}'")
+    monkeypatch.setenv("PATH", environ["PATH"])
+    assert survey(slots=None, environ=environ).slots == [Slot(0, 1, 0)]
 
 
 def test_an_nvidia_smi_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
