@@ -64,13 +64,30 @@ def missing_packages(environ: Mapping[str, str], *, for_tests: bool, with_venv: 
         missing.append("nginx-light")
     if with_venv and importlib.util.find_spec("ensurepip") is None:
         missing.append(f"python{sys.version_info[0]}.{sys.version_info[1]}-venv")
-    if for_tests and find_browser(environ) is None:
-        if is_ubuntu():  # its chromium package is a snap, which needs a running snapd and can't see /tmp
-            raise SetupFailed(
-                "the tests need a browser: install Google Chrome, or make test CHROMIUM=/path/to/chromium"
-            )
+    if for_tests and find_browser(environ) is None and not is_ubuntu():
         missing.append("chromium")
     return missing
+
+
+def needs_own_browser(environ: Mapping[str, str]) -> bool:
+    """Whether the tests' browser has to be Playwright's: Ubuntu's chromium package is a snap, which needs a running snapd and
+    can't see /tmp."""
+    return find_browser(environ) is None and is_ubuntu()
+
+
+def install_browser(python: Path) -> None:
+    """Playwright's own Chromium, into the user's cache, with the libraries that it needs (as root or through sudo).
+
+    It comes from Playwright's servers, the one download of all that is neither Debian's, PyPI's nor npm's; where those can't be
+    reached, SetupFailed says what else will do.
+    """
+    try:
+        run([str(python), "-m", "playwright", "install", "--with-deps", "chromium"], cwd=Path("/"), environ=os.environ)
+    except SetupFailed as error:
+        raise SetupFailed(
+            "the tests need a browser, and Playwright's could not be installed: install Google Chrome, or "
+            "make test CHROMIUM=/path/to/chromium"
+        ) from error
 
 
 def find_browser(environ: Mapping[str, str]) -> str | None:

@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.machine import SetupFailed, check_python, install_debian, missing_packages, run
+from deploy.local.machine import (
+    SetupFailed,
+    check_python,
+    install_browser,
+    install_debian,
+    missing_packages,
+    needs_own_browser,
+    run,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +67,15 @@ class Setup:
     def run(self) -> int:
         """Do what is to do; returns the number of steps that were done."""
         check_python(sys.version_info[:2], sys.platform)
-        steps = (self._debian, self._environment, self._installer, self._packages, self._project, self._web)
+        steps = (
+            self._debian,
+            self._environment,
+            self._installer,
+            self._packages,
+            self._project,
+            self._web,
+            self._browser,
+        )
         return sum(step() for step in steps)
 
     def _debian(self) -> bool:
@@ -123,6 +139,16 @@ class Setup:
             cwd=web,
         )
         return modules or page
+
+    def _browser(self) -> bool:
+        # Each Playwright wants a build of its own.
+        digest = digest_of([self._checkout / "requirements" / "dev.lock"])
+        if not self._for_tests or not needs_own_browser(self._environ) or self._stamps.fresh("browser", digest):
+            return False
+        say("installing Playwright's browser")
+        install_browser(self._python)
+        self._stamps.done("browser", digest)
+        return True
 
     def _uv(self, action: str) -> list[str]:
         return [str(self._python), "-m", "uv", "pip", action, "--quiet", "--python", str(self._python)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from deploy.local.machine import BROWSERS
 from tests.e2e.conftest import UserStack
 from tests.support.fixtures import missing
 from tests.support.stack import CHECKOUT
@@ -31,11 +32,12 @@ pytestmark = pytest.mark.timeout(480)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, or the one that CHROMIUM names."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        missing("no Chromium: `make test` installs Debian's; elsewhere set CHROMIUM to a browser's path")
+    """The one that CHROMIUM names, else Debian's Chromium or Google Chrome, else Playwright's own."""
     with sync_playwright() as playwright:
+        usual = (path for name in BROWSERS if (path := shutil.which(name)))
+        program = os.environ.get("CHROMIUM") or next(usual, None) or playwright.chromium.executable_path
+        if shutil.which(program) is None:
+            missing("no Chromium: `make test` installs one; without it set CHROMIUM to a browser's path")
         opened = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
         yield opened
         opened.close()

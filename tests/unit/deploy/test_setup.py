@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local import machine
 from deploy.local.machine import SetupFailed, check_python, find_browser, missing_packages
-from deploy.local.setup import Stamps, alone, digest_of, sources
+from deploy.local.setup import Setup, Stamps, alone, digest_of, sources
 
 
 def test_an_old_python_and_another_system_are_refused_with_the_way_out() -> None:
@@ -73,10 +73,33 @@ def test_a_bare_machine_lacks_a_browser_for_the_tests_only(tmp_path: Path, monke
     ]
 
 
-def test_on_ubuntu_the_browser_is_asked_for_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def ubuntu_setup(checkout: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Setup:
+    """Set-up on an Ubuntu without a browser, where the environment's Python is a shell script."""
     monkeypatch.setattr(machine, "is_ubuntu", lambda: True)
-    with pytest.raises(SetupFailed, match=r"make test CHROMIUM=/path/to/chromium"):
-        missing_packages({"PATH": str(tmp_path)}, for_tests=True, with_venv=False)
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    assert "chromium" not in missing_packages({"PATH": str(checkout)}, for_tests=True, with_venv=False)
+    return Setup(checkout, {"PATH": str(checkout)}, for_tests=True)
+
+
+def test_on_ubuntu_the_browser_is_playwright_s_for_the_tests_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = ubuntu_setup(tmp_path, monkeypatch, f'echo "$@" >> {tmp_path}/calls')
+    assert setup._browser()
+    assert not setup._browser()
+    assert (tmp_path / "calls").read_text() == "-m playwright install --with-deps chromium\n"
+    assert not Setup(tmp_path, {"PATH": ""}, for_tests=False)._browser()
+
+
+def test_a_browser_that_cannot_be_installed_is_asked_for_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SetupFailed, match=r"make test CHROMIUM=/path/to/chromium") as caught:
+        ubuntu_setup(tmp_path, monkeypatch, "exit 1")._browser()
+    assert "\n" not in str(caught.value)
 
 
 def test_without_root_and_sudo_the_line_to_type_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
