@@ -56,6 +56,7 @@ def first_child(spec: RunSpec) -> Iterator[Child]:
     yield child
     if child.process.poll() is None:
         child.process.kill()
+        child.process.wait()
 
 
 @pytest.fixture(scope="session")
