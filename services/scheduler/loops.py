@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from services.scheduler import domain
 from services.scheduler.datasets import DatasetService
@@ -35,6 +36,27 @@ Paces = dict[tuple[str, int, Accelerator], list[float]]
 _FORGET_TRAINERS = timedelta(days=1)
 _CLAIM_GRACE_SECONDS = 600
 _RESERVATION_GRACE = timedelta(minutes=2)
+
+
+class Seen(NamedTuple):
+    """The jobs that wait and those that are assigned, whole, and what planning needs of them."""
+
+    waiting: list[Job]
+    active: list[Job]
+    snapshot: Snapshot
+
+
+async def look(jobs: JobStore, trainers: TrainerStore, listening_since: datetime, lease: timedelta) -> Seen:
+    """The store as it is now."""
+    waiting, active, known = await asyncio.gather(jobs.waiting(), jobs.active(), trainers.all())
+    snapshot = Snapshot(
+        waiting=[waiting_job(job) for job in waiting],
+        active=[active_job(job) for job in active],
+        trainers=known,
+        listening_since=listening_since,
+        lease=lease,
+    )
+    return Seen(waiting, active, snapshot)
 
 
 class Planner:
@@ -72,17 +94,8 @@ class Planner:
             raise
 
     async def _plan(self) -> None:
-        waiting, active, trainers = await asyncio.gather(
-            self._jobs.waiting(), self._jobs.active(), self._trainers.all()
-        )
-        snapshot = Snapshot(
-            waiting=[waiting_job(job) for job in waiting],
-            active=[active_job(job) for job in active],
-            trainers=trainers,
-            listening_since=self._listening_since,
-            lease=self._lease,
-        )
-        for action in plan(snapshot, self._clock.now()):
+        seen = await look(self._jobs, self._trainers, self._listening_since, self._lease)
+        for action in plan(seen.snapshot, self._clock.now()):
             try:
                 match action:
                     case Assign():
@@ -175,23 +188,18 @@ class Teller:
 
     async def current_places(self, now: datetime, teams: dict[str, str]) -> list[QueuePlace]:
         """The whole queue, all teams; `teams` is filled with the team of each waiting job."""
-        waiting, active, trainers = await asyncio.gather(
-            self._jobs.waiting(), self._jobs.active(), self._trainers.all()
-        )
-        snapshot = Snapshot(
-            waiting=[waiting_job(job) for job in waiting],
-            active=[active_job(job) for job in active],
-            trainers=trainers,
-            listening_since=now,
-            lease=self._lease,
-        )
-        jobs = {job.view.id: job for job in (*waiting, *active)}
-        teams.update({job.view.id: job.view.team for job in waiting})
+        seen = await look(self._jobs, self._trainers, now, self._lease)
+        jobs = {job.view.id: job for job in (*seen.waiting, *seen.active)}
+        teams.update({job.view.id: job.view.team for job in seen.waiting})
         paces: Paces = {}
-        ordered = [await self._work(jobs[job.id], paces) for job in in_order(snapshot)]
-        running = {job.view.id: await self._work(job, paces) for job in active}
-        free = free_slots(snapshot, now)
-        slots = sum(trainer.slots for trainer in trainers if trainer.id in free and is_live(trainer, self._lease, now))
+        ordered = [await self._work(jobs[job.id], paces) for job in in_order(seen.snapshot)]
+        running = {job.view.id: await self._work(job, paces) for job in seen.active}
+        free = free_slots(seen.snapshot, now)
+        slots = sum(
+            trainer.slots
+            for trainer in seen.snapshot.trainers
+            if trainer.id in free and is_live(trainer, self._lease, now)
+        )
         return places(ordered, running, slots, now)
 
     async def _work(self, job: Job, paces: Paces) -> Work:
