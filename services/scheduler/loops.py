@@ -17,7 +17,7 @@ from services.scheduler import domain
 from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work, places, seconds_per_step
-from services.scheduler.plan import Assign, Lose, Snapshot, free_slots, in_order, is_live, plan
+from services.scheduler.plan import Assign, Lose, Snapshot, free_slots, in_order, plan
 from services.scheduler.store import JobStore, TeamStore, TrainerStore, active_job, waiting_job
 from shared.contract.errors import Stale, UserError
 from shared.contract.events import Message, QueueMoved, TeamChanged
@@ -195,11 +195,7 @@ class Teller:
         ordered = [await self._work(jobs[job.id], paces) for job in in_order(seen.snapshot)]
         running = {job.view.id: await self._work(job, paces) for job in seen.active}
         free = free_slots(seen.snapshot, now)
-        slots = sum(
-            trainer.slots
-            for trainer in seen.snapshot.trainers
-            if trainer.id in free and is_live(trainer, self._lease, now)
-        )
+        slots = sum(trainer.slots for trainer in seen.snapshot.trainers if trainer.id in free)
         return places(ordered, running, slots, now)
 
     async def _work(self, job: Job, paces: Paces) -> Work:
