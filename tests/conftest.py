@@ -2,11 +2,12 @@
 may run side by side."""
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -26,12 +27,15 @@ structlog.configure(
 )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `make test`, which runs two processes: whatever trains has one of them to itself, one training at a time; most
-    others wait for brokers and clocks and go beside it, a file at a time."""
-    here = Path(__file__).parent
-    for item in items:
-        path = item.path.relative_to(here)
-        trains = path.parts[0] == "e2e" or "engine" in path.parts or path.name == "test_records_decode.py"
-        item.add_marker(pytest.mark.xdist_group("training" if trains else str(path)))
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """For `make test`, which runs two processes: whatever trains has one of them to itself, one training at a time; most other
+    tests wait for brokers and clocks and go beside it, a file at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "training" if "/e2e/" in file or "/engine/" in file or "records_decode" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    """Asked by pytest-xdist, only where there are several processes."""
+    return Lanes(config, log)
