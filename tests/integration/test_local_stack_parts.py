@@ -108,6 +108,10 @@ def test_a_child_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
+        deadline = time.monotonic() + 5
+        while child.cmdline() != ["sleep", "60"]:  # from then on its life is tied to its parent's
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         parent.kill()
     gone, _ = psutil.wait_procs([child], timeout=5)
     assert gone or child.status() == psutil.STATUS_ZOMBIE  # nobody may be there to bury it
