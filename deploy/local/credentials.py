@@ -21,12 +21,14 @@ _NAMES = ("this page", "this computer")
 
 
 def prepare_credentials(settings: Settings) -> Credentials:
-    """Make the secret on the first start, and tokens of it for the team "demo"; the same secret gives the same teams."""
+    """Make the secret on the first start, and tokens of it for the team "demo"; the same secret gives the same teams.
+
+    Whoever sits at this machine runs the installation: both tokens are an operator's."""
     secret = settings.given("TRAINYARD_SECRET") or _kept_secret(settings.data / "secret")
     if len(secret) < _MIN_SECRET:
         raise SettingError(f"TRAINYARD_SECRET has {len(secret)} characters: it must have at least {_MIN_SECRET}")
     now = datetime.now(UTC)
-    page, command_line = (mint(secret, team=TEAM, role="mentor", name=name, now=now, lifetime=None) for name in _NAMES)
+    page, command_line = (mint(secret, team=TEAM, role="admin", name=name, now=now, lifetime=None) for name in _NAMES)
     write_private(settings.data / "token", command_line + "\n")
     write_private(settings.data / "cli.json", json.dumps({"url": settings.url, "token": command_line}) + "\n")
     return Credentials(secret=secret, page_token=page)

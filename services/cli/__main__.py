@@ -11,18 +11,23 @@ from services.cli.lazy import LazyGroup
 
 COMMANDS = {
     "datasets": ("services.cli.commands.datasets:datasets", "Add, list, check and delete labelled pictures."),
-    "starting-models": ("services.cli.commands.team:starting_models", "What can be trained from."),
+    "starting-models": ("services.cli.commands.session:starting_models", "What can be trained from."),
     "train": ("services.cli.commands.train:train", "Show the plan of a training, start it, watch it."),
+    "more": ("services.cli.commands.train:more", "Train a finished model more."),
     "watch": ("services.cli.commands.watch:watch", "Follow a job live until it ends."),
     "stop": ("services.cli.commands.jobs:stop", "End a job; what it has learned so far is kept."),
+    "retry": ("services.cli.commands.jobs:retry", "Try a job again that was told to try again later."),
+    "approve": ("services.cli.commands.jobs:approve", "Let a job pass its member's cap, as a mentor."),
     "models": ("services.cli.commands.jobs:models", "List models and jobs, newest first."),
     "show": ("services.cli.commands.jobs:show", "All about one job: attempts, metrics, files."),
+    "log": ("services.cli.commands.jobs:log", "The last lines that a job's last attempt wrote."),
     "download": ("services.cli.commands.download:download", "Get a trained model's file."),
     "detect": ("services.cli.commands.local:detect", "Run a downloaded model on pictures, on this computer."),
     "delete": ("services.cli.commands.jobs:delete", "Delete a job that has ended, and its model."),
-    "team": ("services.cli.commands.team:team", "The team's minutes and where they went."),
-    "session": ("services.cli.commands.team:session", "Who the token says you are."),
+    "team": ("services.cli.commands.team:team", "The team's minutes and where they went; its members."),
+    "session": ("services.cli.commands.session:session", "Who the token says you are."),
     "sample": ("services.cli.commands.local:sample", "Make labelled sample pictures to try things with."),
+    "admin": ("services.cli.commands.admin:admin", "For operators: all teams, the queue, the trainers."),
 }
 
 
@@ -31,7 +36,7 @@ COMMANDS = {
     table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="An ID may be cut short as long as only one thing begins with it. Exit status: 0 done, 1 error, 2 wrong usage; "
-    "watch and train: 3 FAILED, 4 CANCELED, 5 TRY AGAIN LATER, 130 interrupted (the job goes on).",
+    "watch, train, more, retry and approve: 3 FAILED, 4 CANCELED, 5 TRY AGAIN LATER, 130 interrupted (the job goes on).",
 )
 @click.option("--url", metavar="URL", help="The server's address, else TRAINYARD_URL, else from .trainyard/cli.json.")
 @click.option("--token", metavar="TOKEN", help="The team's token, else TRAINYARD_TOKEN, else from .trainyard/cli.json.")

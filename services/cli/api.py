@@ -1,6 +1,7 @@
 """The services' HTTP interface: one typed method a request.
 
-Owns paths, parameters and idempotency keys. Every failure is a UserError (transport.py). Knows nothing of terminals.
+Owns paths, parameters and idempotency keys of what teams ask; what operators ask is operators.py's. Every failure is a
+UserError (transport.py). Knows nothing of terminals.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from services.cli.config import Server
+from services.cli.operators import Operators
 from services.cli.stream import Stream
-from services.cli.transport import Transport
+from services.cli.transport import Transport, part
 from shared.contract.api.datasets import Compatibility, DatasetAnswer, DatasetsAnswer, Imported
-from shared.contract.api.jobs import JobAnswer, Plan, PlanAnswer, Session, StartingModels, TeamAnswer
+from shared.contract.api.jobs import JobAnswer, JobLog, Plan, PlanAnswer, RetryRequest, Session, StartingModels
 from shared.contract.api.models import EventsAnswer, ModelAnswer, ModelEvent, ModelsAnswer
+from shared.contract.api.teams import LedgerAnswer, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest, TeamRole
 from shared.contract.views import DatasetView, JobView
 
 CHUNK_BYTES = 1 << 18
@@ -36,12 +38,23 @@ class Download(msgspec.Struct, frozen=True):
     chunks: AsyncIterator[bytes]
 
 
+class Training(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a training is to be like. What is left out isn't sent: the server chooses it, and an older one needn't know it."""
+
+    dataset_ids: list[str] = []
+    starting_model: str | None = None
+    steps: int | None = None
+    max_minutes: int | None = None
+    requires: dict[str, str] = {}
+
+
 class Api:
-    """What a team can ask for."""
+    """What a team can ask for; `operators` has what operators can."""
 
     def __init__(self, transport: Transport, stream: Stream) -> None:
         self._transport = transport
         self.stream = stream
+        self.operators = Operators(transport)
 
     async def session(self) -> Session:
         """Whom the token names."""
@@ -50,6 +63,31 @@ class Api:
     async def team(self) -> TeamAnswer:
         """The team's minutes and their statement."""
         return await self._transport.request("GET", "/api/team", TeamAnswer, safe=True)
+
+    async def ledger(self) -> LedgerAnswer:
+        """The team's whole statement."""
+        return await self._transport.request(
+            "GET", "/api/team/ledger", LedgerAnswer, params={"format": "json"}, safe=True
+        )
+
+    async def ledger_csv(self) -> bytes:
+        """The same as the server's CSV."""
+        async with self._transport.fetch("/api/team/ledger", {"format": "csv"}) as response:
+            return await response.read()
+
+    async def set_member_cap(self, minutes: int | None) -> TeamAnswer:
+        """What a member may have reserved and used without a mentor's approval; None: no such cap."""
+        body = TeamRequest(member_cap_minutes=minutes)
+        return await self._transport.request("PATCH", "/api/team", TeamAnswer, body=body, safe=True)
+
+    async def put_member(self, name: str, role: TeamRole) -> MemberAnswer:
+        """Makes `name` a member, or gives a member another role; the answer has a fresh token in that name."""
+        path = f"/api/team/members/{part(name)}"
+        return await self._transport.request("PUT", path, MemberAnswer, body=MemberRequest(role=role), safe=True)
+
+    async def remove_member(self, name: str) -> None:
+        """Takes `name` off the team's list."""
+        await self._transport.request("DELETE", f"/api/team/members/{part(name)}", type(None))
 
     async def starting_models(self, frames: int | None) -> StartingModels:
         """What can be trained from; batch sizes are those for `frames` training pictures."""
@@ -62,11 +100,11 @@ class Api:
 
     async def dataset(self, dataset_id: str) -> DatasetAnswer:
         """One dataset, how it was imported, who uses it."""
-        return await self._transport.request("GET", f"/api/datasets/{_part(dataset_id)}", DatasetAnswer, safe=True)
+        return await self._transport.request("GET", f"/api/datasets/{part(dataset_id)}", DatasetAnswer, safe=True)
 
     async def delete_dataset(self, dataset_id: str) -> None:
         """Deletes it. UserError `dataset_in_use` while a model uses it."""
-        await self._transport.request("DELETE", f"/api/datasets/{_part(dataset_id)}", type(None))
+        await self._transport.request("DELETE", f"/api/datasets/{part(dataset_id)}", type(None))
 
     async def compatibility(self, dataset_ids: Sequence[str]) -> Compatibility:
         """Whether the datasets' labels are the same."""
@@ -87,39 +125,40 @@ class Api:
                 silence_seconds=IMPORT_SECONDS,
             )
 
-    async def plan(self, dataset_ids: Sequence[str], starting_model: str | None, steps: int | None) -> Plan:
-        """What a training on the datasets would be like."""
-        body = _present(dataset_ids=list(dataset_ids), starting_model=starting_model, steps=steps)
+    async def plan(self, training: Training, parent_id: str | None = None) -> Plan:
+        """What it would be like; with a parent, on top of that model and its datasets."""
+        parent = {} if parent_id is None else {"parent_id": parent_id}
+        body = {**msgspec.to_builtins(training), **parent}
         return (await self._transport.request("POST", "/api/plans", PlanAnswer, body=body, safe=True)).plan
 
-    async def start_job(
-        self,
-        dataset_ids: Sequence[str],
-        description: str,
-        starting_model: str | None,
-        steps: int | None,
-        max_minutes: int | None,
-    ) -> JobView:
+    async def start_job(self, training: Training, description: str, *, when_room: bool) -> JobView:
         """Submits a job. Where no answer comes it is sent again with the same key, so that it is started once at most."""
-        body = _present(
-            dataset_ids=list(dataset_ids),
-            description=description,
-            starting_model=starting_model,
-            steps=steps,
-            max_minutes=max_minutes,
-        )
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return (
-            await self._transport.request("POST", "/api/jobs", JobAnswer, body=body, headers=headers, safe=True)
-        ).job
+        return await self._submit("/api/jobs", training, description, when_room)
+
+    async def train_more(self, job_id: str, training: Training, description: str, *, when_room: bool) -> JobView:
+        """The same for a job that trains a finished model on; `training` must not name a starting model."""
+        return await self._submit(f"/api/jobs/{part(job_id)}/more", training, description, when_room)
+
+    async def retry_job(self, job_id: str, *, when_room: bool) -> JobView:
+        """Tries a TRY_AGAIN_LATER job again. UserError `illegal_transition` for any other."""
+        body = RetryRequest(when_room=when_room)
+        return (await self._transport.request("POST", f"/api/jobs/{part(job_id)}/retry", JobAnswer, body=body)).job
+
+    async def approve_job(self, job_id: str) -> JobView:
+        """Lets a job pass the cap of its member: a mentor's."""
+        return (await self._transport.request("POST", f"/api/jobs/{part(job_id)}/approve", JobAnswer)).job
+
+    async def log(self, job_id: str) -> JobLog:
+        """The last lines of the attempt that ended last."""
+        return await self._transport.request("GET", f"/api/jobs/{part(job_id)}/log", JobLog, safe=True)
 
     async def stop_job(self, job_id: str) -> JobView:
         """Asks for the end of a job; its steps are saved. UserError `illegal_transition` where it can't be stopped."""
-        return (await self._transport.request("POST", f"/api/jobs/{_part(job_id)}/stop", JobAnswer)).job
+        return (await self._transport.request("POST", f"/api/jobs/{part(job_id)}/stop", JobAnswer)).job
 
     async def delete_job(self, job_id: str) -> None:
         """Deletes a job that has ended, and its model. UserError `job_not_ended` otherwise."""
-        await self._transport.request("DELETE", f"/api/jobs/{_part(job_id)}", type(None))
+        await self._transport.request("DELETE", f"/api/jobs/{part(job_id)}", type(None))
 
     async def models(self) -> list[JobView]:
         """The team's models, newest first."""
@@ -127,17 +166,17 @@ class Api:
 
     async def model(self, job_id: str) -> ModelAnswer:
         """One model with its progress and metrics."""
-        return await self._transport.request("GET", f"/api/models/{_part(job_id)}", ModelAnswer, safe=True)
+        return await self._transport.request("GET", f"/api/models/{part(job_id)}", ModelAnswer, safe=True)
 
     async def events(self, job_id: str) -> list[ModelEvent]:
         """A job's history."""
-        path = f"/api/models/{_part(job_id)}/events"
+        path = f"/api/models/{part(job_id)}/events"
         return (await self._transport.request("GET", path, EventsAnswer, safe=True)).events
 
     @asynccontextmanager
     async def download(self, job_id: str, file_format: str) -> AsyncIterator[Download]:
         """A model's file. UserError `no_export`, `unknown_format`; `connection_lost` where it breaks off."""
-        path = f"/api/models/{_part(job_id)}/download"
+        path = f"/api/models/{part(job_id)}/download"
         async with self._transport.fetch(path, {"format": file_format}) as response:
             disposition = response.content_disposition
             yield Download(
@@ -146,6 +185,12 @@ class Api:
                 response.content.iter_chunked(CHUNK_BYTES),
             )
 
+    async def _submit(self, path: str, training: Training, description: str, when_room: bool) -> JobView:
+        wish = {"when_room": True} if when_room else {}
+        body = {"description": description, **msgspec.to_builtins(training), **wish}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return (await self._transport.request("POST", path, JobAnswer, body=body, headers=headers, safe=True)).job
+
 
 @asynccontextmanager
 async def connect(server: Server) -> AsyncIterator[Api]:
@@ -153,14 +198,6 @@ async def connect(server: Server) -> AsyncIterator[Api]:
     headers = {"Authorization": f"Bearer {server.token}", "User-Agent": "trainyard-cli"}
     async with aiohttp.ClientSession(headers=headers) as session:
         yield Api(Transport(session, server), Stream(session, server))
-
-
-def _part(identifier: str) -> str:
-    return quote(identifier, safe="")
-
-
-def _present(**fields: object) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 async def _pieces(file: BinaryIO, sent: Callable[[int], None]) -> AsyncIterator[bytes]:

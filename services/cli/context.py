@@ -90,11 +90,11 @@ class Context:
             body = {"code": error.code, "message": error.message, "field": error.field, "details": error.details}
             click.echo(msgspec.json.encode({"error": body}))
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Asks where a person sits at the terminal; ends the command when the answer is no."""
+    def confirm(self, question: str, *, yes: bool, default: bool = True) -> None:
+        """Asks where a person sits at the terminal; ends the command when the answer is no. `default` is that of Enter."""
         if yes or self.json or not sys.stdin.isatty():
             return
-        click.confirm(question, default=True, abort=True, err=True)
+        click.confirm(question, default=default, abort=True, err=True)
 
 
 def json_option(command: F) -> F:

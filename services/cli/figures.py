@@ -148,10 +148,13 @@ def seconds_left(job: JobView, progress: Progress | None) -> float | None:
 
 
 def place_in_queue(place: QueuePlace, now: datetime) -> str:
-    """ "next in line, starts between 14:40 and 14:52"."""
-    position = "next in line" if place.position == 1 else f"{ordinal(place.position)} in line"
-    start = span(place.start_from, place.start_to, now)
-    return f"{position}, starts {start}" if start else position
+    """ "next in line, starts between 14:40 and 14:52, ends between 15:10 and 15:35"."""
+    parts = ["next in line" if place.position == 1 else f"{ordinal(place.position)} in line"]
+    if start := span(place.start_from, place.start_to, now):
+        parts.append(f"starts {start}")
+    if end := span(place.end_from, place.end_to, now):
+        parts.append(f"ends {end}")
+    return ", ".join(parts)
 
 
 def span(earliest: datetime | None, latest: datetime | None, now: datetime) -> str:
@@ -164,6 +167,44 @@ def span(earliest: datetime | None, latest: datetime | None, now: datetime) -> s
         return "any moment"
     first, last = clock(max(earliest, now), now), clock(latest, now)
     return f"about {first}" if first == last else f"between {first} and {last}"
+
+
+def brief_span(earliest: datetime | None, latest: datetime | None, now: datetime) -> str:
+    """The same for a table: "14:40–14:52", "2 Mar 23:40–3 Mar 00:10"; a dash where nothing is known."""
+    if earliest is None or latest is None:
+        known = earliest or latest
+        return DASH if known is None else _brief(known, now)
+    if latest <= now:
+        return "now"
+    first, last = _brief(max(earliest, now), now), _brief(latest, now)
+    if first == last:
+        return first
+    same_day = earliest.astimezone().date() == latest.astimezone().date()
+    return f"{first}–{last.rpartition(' ')[2] if same_day else last}"
+
+
+def labels(wanted: Mapping[str, str]) -> str:
+    """{"pool": "lab"} -> "pool=lab"."""
+    return ", ".join(f"{name}={value}" for name, value in sorted(wanted.items()))
+
+
+def share(value: float) -> str:
+    """0..1 -> "87%"."""
+    return f"{100 * value:.0f}%"
+
+
+def part_of(used: float | None, total: float) -> str:
+    """Bytes of bytes -> "10.2/24.0 GB", "400 MB/24.0 GB", the total alone where the part isn't known."""
+    if used is None:
+        return size(total)
+    part, whole_size = size(used), size(total)
+    unit = whole_size[whole_size.index(" ") :]
+    return f"{part.removesuffix(unit)}/{whole_size}"
+
+
+def _brief(at: datetime, now: datetime) -> str:
+    local = at.astimezone()
+    return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local.day} {local:%b %H:%M}"
 
 
 def _common(one: str, other: str) -> int:

@@ -20,7 +20,7 @@ def resolve(given: str, identifiers: Iterable[str], what: str) -> str:
     known = list(identifiers)
     if given in known:
         return given
-    found = [identifier for identifier in known if given and identifier.startswith(given.lower())]
+    found = [identifier for identifier in known if given and identifier.lower().startswith(given.lower())]
     if not found:
         raise NotFound(what, given)
     if len(found) > 1:

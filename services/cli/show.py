@@ -1,4 +1,4 @@
-"""Tables and details as a terminal shows them: datasets, plans, models, teams.
+"""Tables and details as a terminal shows them: datasets, plans, models; and what all tables are made of.
 
 Owns layout, colours and column choice by width. Words and numbers are figures.py's; requests are not made here.
 """
@@ -6,7 +6,7 @@ Owns layout, colours and column choice by width. Words and numbers are figures.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -16,11 +16,17 @@ from rich.text import Text
 from services.cli import figures
 from services.cli.figures import count, plain
 from shared.contract.api.datasets import Compatibility, DatasetAnswer, ImportReport
-from shared.contract.api.jobs import Plan, Session, StartingModels, TeamAnswer
+from shared.contract.api.jobs import Plan, StartingModels
 from shared.contract.jobs import JobState
 from shared.contract.views import DatasetView, JobView, Reason
 
 WIDE = 100  # columns of a terminal from which on tables show more
+# The one refusal that no time ends, but a mentor.
+NEEDS_APPROVAL = "needs_approval"
+# The one refusal that no time ends, but a mentor.
+NEEDS_APPROVAL = "needs_approval"
+# The one refusal that no time ends, but a mentor.
+NEEDS_APPROVAL = "needs_approval"
 _SKIPPED_SHOWN = 10
 
 STATE_STYLES: Mapping[JobState, str] = {
@@ -153,8 +159,10 @@ def compatibility_view(answer: Compatibility) -> RenderableType:
     return Group(*parts)
 
 
-def plan_view(plan: Plan, max_minutes: int | None) -> RenderableType:
-    """What the training would be like, before anything is reserved."""
+def plan_view(
+    plan: Plan, max_minutes: int | None, now: datetime, *, when_room: bool = False, parent: JobView | None = None
+) -> RenderableType:
+    """What the training would be like, before anything is reserved, and when it would be its turn; or why not now."""
     limit = plan.default_max_minutes if max_minutes is None else max_minutes
     steps = f"{plan.steps:,} = {count(plan.epochs, 'epoch')} of {count(plan.steps_per_epoch, 'step')}"
     if plan.steps != plan.recommended_steps:
@@ -167,7 +175,25 @@ def plan_view(plan: Plan, max_minutes: int | None) -> RenderableType:
         ("Time", f"{figures.roughly(plan.estimated_seconds)}, stopped after {count(limit, 'minute')} at the latest"),
         ("Budget", f"{figures.minutes(plan.minutes_left * 60)} left for your team"),
     ]
+    if parent is not None:
+        before = parent.previous_steps + parent.steps_completed
+        rows.insert(1, ("From", f"{parent.description} ({parent.id[:8]}), after {count(before, 'step')}"))
+    if plan.refusal is not None:
+        rows += [("Not now", reasons([plan.refusal])[0]), ("Then", _another_try(plan, plan.refusal, now, when_room))]
+    elif plan.place is not None:
+        rows.append(("Queue", figures.place_in_queue(plan.place, now)))
     return Group(indented(facts(rows)), Text(), *(text(sentence) for sentence in plan.sentences))
+
+
+def _another_try(plan: Plan, refusal: Reason, now: datetime, when_room: bool) -> str:
+    if refusal.code == NEEDS_APPROVAL:
+        return "submit it, and it queues once a mentor approves it"
+    if when_room:
+        return "it queues by itself once it may"
+    after = "once that has changed"
+    if plan.retry_after_seconds is not None:
+        after = f"after {figures.clock(now + timedelta(seconds=plan.retry_after_seconds), now)}"
+    return f"try again {after}, or give --when-room: it then queues by itself"
 
 
 def models_table(models: Sequence[JobView], now: datetime, width: int) -> RenderableType:
@@ -212,34 +238,6 @@ def starting_models_table(answer: StartingModels) -> RenderableType:
         ),
     ]
     return Group(*parts)
-
-
-def team_view(answer: TeamAnswer) -> RenderableType:
-    """The team's minutes and their statement, newest last."""
-    team = answer.team
-    rows: list[tuple[str, RenderableType]] = [
-        ("Left", Text(figures.minutes(team.balance_seconds), "bold")),
-        ("Granted", figures.minutes(team.granted_seconds)),
-        ("Used", figures.duration(team.used_seconds)),
-        ("Reserved", figures.duration(team.reserved_seconds)),
-    ]
-    ledger = table("When", "Entry", "Time", "Job", "Note", right=("Time",), flexible=("Note",))
-    for entry in answer.ledger:
-        sign, style = ("-", "red") if entry.seconds < 0 else ("+", "green") if entry.seconds else ("", "")
-        ledger.add_row(
-            Text(figures.date(entry.at)),
-            text(entry.kind),
-            Text(f"{sign}{figures.duration(abs(entry.seconds))}", style),
-            text((entry.job_id or "")[:8]),
-            cut(entry.note),
-        )
-    parts: list[RenderableType] = [text(f"Team {team.team}", "bold"), indented(facts(rows))]
-    return Group(*parts, Text(), indented(ledger)) if answer.ledger else Group(*parts)
-
-
-def session_view(session: Session, url: str) -> RenderableType:
-    """Who the token says you are."""
-    return facts([("Name", session.name), ("Team", session.team), ("Role", session.role), ("Server", url)])
 
 
 def indented(renderable: RenderableType) -> Padding:

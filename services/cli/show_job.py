@@ -1,4 +1,4 @@
-"""One job in a terminal: the live picture while it runs, the summary at its end, all its details.
+"""One job in a terminal: the live picture while it runs, the summary at its end; all its details are show_details.py's.
 
 Owns layout. Pure: the time is an argument.
 """
@@ -14,15 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli import figures
-from services.cli.figures import DASH, count, precision
-from services.cli.scene import MAP, MAP_50, MAP_75, RECALL_100, TOTAL_LOSS, Scene
-from services.cli.show import cut, facts, indented, reasons, state, table, text
-from shared.contract.api.models import ModelEvent
+from services.cli.figures import DASH, precision
+from services.cli.scene import MAP, MAP_50, Scene
+from services.cli.show import NEEDS_APPROVAL, facts, indented, reasons, state, text
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState
-from shared.contract.stream import MetricPoint, Progress
+from shared.contract.stream import Progress
 from shared.contract.views import JobView
 
-_POINTS_SHOWN = 12
 _LOSSES = {"classification": "cls", "localization": "loc", "regularization": "reg"}
 
 
@@ -41,7 +39,7 @@ def live_view(scene: Scene, now: datetime, connection: str | None) -> Renderable
     rows.append(("Time", _time(job, now, progress)))
     rows.append(("Loss", _losses(progress)))
     rows.append(("Checkpoint", checkpoint_line(scene)))
-    parts: list[RenderableType] = [_heading(job), _state_line(job), Text(), indented(_grid(rows))]
+    parts: list[RenderableType] = [heading(job), state_line(job), Text(), indented(_grid(rows))]
     notes = reasons(job.notices)
     if connection is not None:
         notes.append(text(connection, "bold yellow"))
@@ -55,9 +53,9 @@ def summary(scene: Scene, now: datetime) -> RenderableType:
     rows: list[tuple[str, RenderableType]] = []
     if job.reason is not None:
         rows.append(("Reason", reasons([job.reason], "")[0]))
-    if job.retry_after is not None:
-        rows.append(("Try again", f"after {figures.clock(job.retry_after, now)}"))
-    if job.state is not JobState.TRY_AGAIN_LATER:
+    if job.state is JobState.TRY_AGAIN_LATER:
+        rows += another_try(job, now)
+    else:
         rows.append(("Steps", f"{job.steps_completed:,} of {job.steps_requested:,}"))
         rows.append(("Time", minutes_line(job, now)))
     if job.checkpoint is not None:
@@ -65,43 +63,32 @@ def summary(scene: Scene, now: datetime) -> RenderableType:
     if job.export is not None:
         rows.append(("Files", " · ".join(f"{file.format} {figures.size(file.bytes)}" for file in job.export.files)))
         rows.append(("Next", f"trainyard download {job.id[:8]}"))
-    return Group(_heading(job), _state_line(job), *([indented(facts(rows))] if rows else []), *reasons(job.notices))
+    return Group(heading(job), state_line(job), *([indented(facts(rows))] if rows else []), *reasons(job.notices))
 
 
-def job_details(scene: Scene, events: Sequence[ModelEvent], now: datetime) -> RenderableType:
-    """All about a job: its settings, minutes, attempts, metrics, files, history."""
-    job = scene.job
-    rows: list[tuple[str, RenderableType]] = [
-        ("ID", job.id),
-        ("Created", f"{figures.date(job.created_at)} by {job.created_by}"),
-        ("Model", figures.starting_model(job.starting_model)),
-        ("Datasets", ", ".join(job.dataset_names)),
-        ("Labels", ", ".join(job.labels)),
-        ("Pictures", f"{job.train_frames:,} to train, {job.eval_frames:,} to evaluate, {job.batch_size} each step"),
-        ("Steps", f"{figures.steps_made(job, scene.progress):,} of {job.steps_requested:,}"),
-        ("Time", minutes_line(job, now)),
-    ]
-    if scene.place is not None:
-        rows.append(("Queue", figures.place_in_queue(scene.place, now)))
-    if job.reason is not None:
-        rows.append(("Reason", reasons([job.reason], "")[0]))
-    if job.export is not None:
-        rows.append(("Files", " · ".join(f"{file.format} {figures.size(file.bytes)}" for file in job.export.files)))
-    parts: list[RenderableType] = [
-        _heading(job),
-        _state_line(job),
-        *reasons(job.notices),
-        Text(),
-        indented(facts(rows)),
-    ]
-    for title, part in (
-        ("Attempts", _attempts(job)),
-        ("Checkpoints", _metrics(list(scene.points.values()))),
-        ("History", _history(events)),
-    ):
-        if part is not None:
-            parts += [Text(), Text(title, "bold"), indented(part)]
-    return Group(*parts)
+def standing(job: JobView, now: datetime) -> RenderableType:
+    """How the job stands right after a command; how to follow it where it goes on."""
+    words = summary(Scene(job=job), now)
+    if job.state in TERMINAL:
+        return words
+    return Group(words, Text(f"Watch it: trainyard watch {job.id[:8]}", "bright_black"))
+
+
+def another_try(job: JobView, now: datetime) -> list[tuple[str, RenderableType]]:
+    """When it may be tried again, and whether that needs anybody."""
+    short = job.id[:8]
+    rows: list[tuple[str, RenderableType]] = []
+    if job.retry_after is not None:
+        rows.append(("Try again", f"after {figures.clock(job.retry_after, now)}"))
+    if job.reason is not None and job.reason.code == NEEDS_APPROVAL:
+        rows.append(("Next", f"a mentor: trainyard approve {short}"))
+    elif job.when_room:
+        rows.append(("Next", "it queues by itself once it may; nobody needs to do anything"))
+        rows.append(("", f"not any more: trainyard retry {short} --no-when-room"))
+    else:
+        rows.append(("Next", f"trainyard retry {short}"))
+        rows.append(("", f"to let it queue by itself: trainyard retry {short} --when-room"))
+    return rows
 
 
 def minutes_line(job: JobView, now: datetime) -> str:
@@ -138,7 +125,8 @@ def loss_line(progress: Progress) -> str:
     return " · ".join([DASH if total is None else figures.metric(total), *parts])
 
 
-def _heading(job: JobView) -> Text:
+def heading(job: JobView) -> Text:
+    """Its name, the beginning of its id, its starting model."""
     return Text.assemble(
         text(job.description, "bold"),
         (f"  {job.id[:8]}", "bright_black"),
@@ -146,7 +134,8 @@ def _heading(job: JobView) -> Text:
     )
 
 
-def _state_line(job: JobView) -> Text:
+def state_line(job: JobView) -> Text:
+    """Its state and what that means."""
     return Text.assemble(state(job.state), "  ", MEANINGS[job.state])
 
 
@@ -184,48 +173,3 @@ def _time(job: JobView, now: datetime, progress: Progress | None) -> str:
 
 def _losses(progress: Progress | None) -> str:
     return DASH if progress is None else loss_line(progress)
-
-
-def _attempts(job: JobView) -> Table | None:
-    if not job.attempts:
-        return None
-    made = table("No.", "Trainer", "Assigned", "From step", "Outcome", right=("From step",), flexible=("Trainer",))
-    for item in job.attempts:
-        start = DASH if item.resumed_from is None else figures.whole(item.resumed_from)
-        outcome = item.outcome or ("under way" if item.ended_at is None else DASH)
-        made.add_row(str(item.number), cut(item.trainer), figures.date(item.assigned_at), start, text(outcome))
-    return made
-
-
-def _metrics(points: Sequence[MetricPoint]) -> RenderableType | None:
-    if not points:
-        return None
-    names = {"mAP": MAP, "mAP@.50": MAP_50, "mAP@.75": MAP_75, "AR@100": RECALL_100}
-    numbers = ("Step", *names, "Train loss", "Eval loss", "Time")
-    made = table(*numbers, "", right=numbers)
-    ordered = sorted(points, key=lambda point: point.step)
-    # Each was the best when it was saved; the last of them still is.
-    best = next((point for point in reversed(ordered) if point.best), None)
-    for point in ordered[-_POINTS_SHOWN:]:
-        losses = (pool.get(TOTAL_LOSS) for pool in (point.training, point.evaluation))
-        made.add_row(
-            f"{point.step:,}",
-            *(precision(point.evaluation.get(name)) for name in names.values()),
-            *(DASH if loss is None else figures.metric(loss) for loss in losses),
-            figures.duration(point.stepping_seconds),
-            Text("best" if point is best else "", "green"),
-        )
-    hidden = len(ordered) - _POINTS_SHOWN
-    return Group(Text(f"… {count(hidden, 'earlier one')}, see --json", "bright_black"), made) if hidden > 0 else made
-
-
-def _history(events: Sequence[ModelEvent]) -> Table | None:
-    if not events:
-        return None
-    made = Table.grid(padding=(0, 2, 0, 0))
-    made.add_column(no_wrap=True)
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
-    for event in events:
-        made.add_row(Text(figures.date(event.at)), state(event.state), text(event.message or event.trigger))
-    return made

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -117,6 +118,11 @@ class Transport:
             raise UserError(
                 "bad_answer", f"{url}{path} gave an answer that can't be read: {error}", status=500
             ) from error
+
+
+def part(identifier: str) -> str:
+    """One part of a path, whatever is in it."""
+    return quote(identifier, safe="")
 
 
 @contextmanager

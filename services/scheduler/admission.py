@@ -10,12 +10,18 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from services.scheduler.plan import Trainer, WaitingJob, can_hold, is_live
+from services.scheduler.plan import Needs, Trainer, can_hold, is_live
+from shared.contract.api.teams import Pause
 from shared.contract.views import Reason
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """What admission looks at. Counts are of jobs that wait or run."""
+    """What admission looks at. Counts are of jobs that wait or run; `pause` is the one in force, if any.
+
+    `unmet_since` is when the first waiting job of the same needs began to wait for a trainer that isn't there; an installation
+    whose trainers start on demand expects one for `expect_trainers` after that. `estimated_wait` is until the likely start.
+    `cap_seconds` is what is left of a member's own cap (None: no cap, or a mentor has approved).
+    """
 
     trainers: Sequence[Trainer]
     lease: timedelta
@@ -25,37 +31,67 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     max_team_jobs: int
     balance_seconds: int
     earliest_refund: datetime | None = None
+    pause: Pause | None = None
+    expect_trainers: timedelta = timedelta(0)
+    unmet_since: datetime | None = None
+    estimated_wait: timedelta | None = None
+    max_wait: timedelta | None = None
+    cap_seconds: int | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Not now: why, and when to try again (seconds)."""
+    """Not now: why, and when to try again (seconds; None where no time helps, but a person)."""
 
     reason: Reason
-    retry_after: int
+    retry_after: int | None
 
 
 _NO_CAPACITY_RETRY = 60
 _BUSY_RETRY = 300
 _MINUTES_RETRY = 3600
+_PAUSE_RETRY = 3600
 
 
-def admit(job: WaitingJob, reserve_seconds: int, room: Room, now: datetime) -> Refused | None:
+def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refused | None:
     """None where the job may queue."""
-    if not any(is_live(trainer, room.lease, now) and can_hold(trainer, job) for trainer in room.trainers):
+    if room.pause is not None:
+        return _paused(room.pause, now)
+    if not _has_capacity(needs, room, now):
+        wanted = "".join(f" labelled {name}={value}" for name, value in needs.labels)
         return _refuse(
             "no_capacity",
-            f"No trainer that could hold this job is running (it needs a {job.accelerator.upper()} trainer).",
-            _NO_CAPACITY_RETRY,
+            f"No trainer that could hold this job is running: it needs a {needs.accelerator.upper()} trainer{wanted}"
+            f" with {needs.memory_bytes / 1e9:.1f} GB of memory a slot.",
+            max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds())),
             "Ask whoever runs Trainyard to start a trainer.",
         )
     if room.waiting >= room.max_waiting:
-        return _refuse("queue_full", f"The queue is full: {room.waiting} jobs are waiting.", _BUSY_RETRY)
+        return _refuse(
+            "queue_full",
+            f"The queue is full: {room.waiting} jobs are waiting; {room.max_waiting} is the limit.",
+            _BUSY_RETRY,
+        )
+    if room.max_wait is not None and room.estimated_wait is not None and room.estimated_wait > room.max_wait:
+        return _refuse(
+            "wait_too_long",
+            f"The job would start in about {_span(room.estimated_wait)}; {_span(room.max_wait)} is the limit.",
+            max(_BUSY_RETRY, int((room.estimated_wait - room.max_wait).total_seconds())),
+            "Try again when the queue is shorter, or choose to start when there is room.",
+        )
     if room.team_jobs >= room.max_team_jobs:
         return _refuse(
             "team_limit",
             f"Your team has {room.team_jobs} jobs waiting or running; {room.max_team_jobs} is the limit.",
             _BUSY_RETRY,
             "Wait until one ends, or stop one.",
+        )
+    if room.cap_seconds is not None and reserve_seconds > room.cap_seconds:
+        return _refuse(
+            "needs_approval",
+            f"The job needs {_minutes(reserve_seconds)} minutes; you may use {_minutes(max(0, room.cap_seconds))} more"
+            " without a mentor's approval.",
+            None,
+            "Ask a mentor of your team to approve it, or choose a shorter maximum time.",
         )
     if reserve_seconds > room.balance_seconds:
         wait = _MINUTES_RETRY
@@ -70,9 +106,30 @@ def admit(job: WaitingJob, reserve_seconds: int, room: Room, now: datetime) -> R
     return None
 
 
-def _refuse(code: str, message: str, retry_after: int, remedy: str | None = None) -> Refused:
+def _has_capacity(needs: Needs, room: Room, now: datetime) -> bool:
+    """Whether a live trainer can ever hold the job, busy or not, or one is still expected."""
+    if any(is_live(trainer, room.lease, now) and can_hold(trainer, needs) for trainer in room.trainers):
+        return True
+    if not room.expect_trainers:
+        return False
+    return room.unmet_since is None or now - room.unmet_since <= room.expect_trainers
+
+
+def _paused(pause: Pause, now: datetime) -> Refused:
+    until = "" if pause.until is None else f" until {pause.until:%Y-%m-%d %H:%M} UTC"
+    because = f": {pause.message}" if pause.message else "."
+    wait = _PAUSE_RETRY if pause.until is None else max(1, int((pause.until - now).total_seconds()))
+    return _refuse("paused", f"{pause.by} has closed training{until}{because}", wait)
+
+
+def _refuse(code: str, message: str, retry_after: int | None, remedy: str | None = None) -> Refused:
     return Refused(reason=Reason(code=code, message=message, remedy=remedy), retry_after=retry_after)
 
 
 def _minutes(seconds: int) -> str:
     return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{seconds / 60:.1f}"
+
+
+def _span(span: timedelta) -> str:
+    minutes = span.total_seconds() / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

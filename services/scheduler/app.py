@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import socket
+import uuid
 from datetime import timedelta
 
 import aiohttp
 from aiohttp import web
 
+from services.scheduler.acts import Acts
+from services.scheduler.admin_http import AdminRoutes
+from services.scheduler.board import Board
+from services.scheduler.cleaner import Auditor, CapacityRecorder, Cleaner
 from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Job
+from services.scheduler.figures import Figures
 from services.scheduler.handlers import Facts
 from services.scheduler.http import Routes
-from services.scheduler.loops import Cleaner, Planner, Teller
+from services.scheduler.leader import Leadership
+from services.scheduler.nudge import Nudger
+from services.scheduler.planner import Planner, Usher
+from services.scheduler.records import AuditLog, CapacityHistory
+from services.scheduler.reserve import Reservations
+from services.scheduler.roles import Roles
+from services.scheduler.room import RoomViews
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import JobStore, TeamStore, TrainerStore
+from services.scheduler.store import JobStore, TrainerStore
 from services.scheduler.submit import Submissions
+from services.scheduler.team_http import TeamRoutes
+from services.scheduler.teams import TeamStore
+from services.scheduler.teller import Teller
 from shared.contract import topology
 from shared.contract.events import Message
 from shared.contract.wire import Envelope
@@ -33,32 +49,100 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     def about_job(body: Message, job: Job) -> Envelope:
         return runtime.envelope(body, job.view.team, job_id=job.view.id, attempt=job.view.attempt)
 
-    store = await runtime.store()
-    database = store.database(NAME)
+    database = (await runtime.store()).database(NAME)
     jobs = JobStore(database, about_job)
     trainers = TrainerStore(database)
     teams = TeamStore(database, jobs, settings.team_minutes * 60)
-    await jobs.prepare()
+    audit, capacity = AuditLog(database), CapacityHistory(database)
+    for part in (jobs, audit, capacity):
+        await part.prepare()
     bus = await runtime.bus()
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
     datasets = DatasetService(session, settings.dataset_url, settings.trainyard_secret, clock)
-
-    teller = Teller(
-        jobs=jobs, trainers=trainers, teams=teams, bus=bus, clock=clock, lease=lease, envelope=runtime.envelope
+    board = Board(
+        jobs=jobs,
+        trainers=trainers,
+        clock=clock,
+        lease=lease,
+        half_life=timedelta(hours=settings.usage_half_life_hours),
+        hours=settings.hours(),
+        pause_lead=timedelta(seconds=settings.pause_lead_seconds),
     )
+
+    # What is done when something was written. A scheduler that doesn't plan tells the one that does.
+    nudger = Nudger(bus, about_job)
+
+    def changed(job: Job) -> None:
+        teller.touch(job.view.team)
+        if not board.live:
+            nudger.nudge(job)
+            telling.wake()
+            return
+        board.put(job)
+        for loop in (relaying, planning, telling, ushering):
+            loop.wake()
+
+    def room_changed() -> None:
+        for loop in (planning, telling, ushering):
+            loop.wake()
 
     def seen(team: str) -> None:
         teller.touch(team)
         telling.wake()
 
-    def changed(job: Job) -> None:
-        teller.touch(job.view.team)
-        for loop in (relaying, planning, telling):
-            loop.wake()
-
-    planner = Planner(
-        jobs=jobs, trainers=trainers, clock=clock, lease=lease, can_hear=lambda: bus.connected, changed=changed
+    # Who plans, and what begins and ends with it.
+    facts = Facts(
+        jobs=jobs,
+        trainers=trainers,
+        board=board,
+        bus=bus,
+        clock=clock,
+        envelope=runtime.envelope,
+        lease_seconds=settings.lease_seconds,
+        changed=changed,
+        room_changed=room_changed,
     )
+
+    async def takes(_: int) -> None:
+        await board.load()
+        board.listening_since, board.live = clock.now(), True
+        await bus.consume(topology.SCHEDULER_FACTS, facts.table())
+        room_changed()
+        relaying.wake()
+
+    async def leaves() -> None:
+        board.live = False
+        await bus.stop_consuming(settings.drain_seconds)
+
+    leadership = Leadership(
+        database,
+        name=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+        clock=clock,
+        seconds=settings.leader_seconds,
+        takes=takes,
+        leaves=leaves,
+    )
+
+    def term() -> int | None:
+        return leadership.term
+
+    # The duties of the one that plans.
+    figures = Figures(settings, board, clock)
+    reservations = Reservations(settings=settings, jobs=jobs, teams=teams, board=board, figures=figures, clock=clock)
+    submissions = Submissions(
+        settings=settings,
+        jobs=jobs,
+        teams=teams,
+        board=board,
+        figures=figures,
+        reservations=reservations,
+        datasets=datasets,
+        clock=clock,
+        changed=changed,
+    )
+    teller = Teller(board=board, teams=teams, bus=bus, clock=clock, term=term, envelope=runtime.envelope)
+    planner = Planner(jobs=jobs, board=board, clock=clock, term=term, can_hear=lambda: bus.connected, changed=changed)
+    usher = Usher(jobs=jobs, submissions=submissions, term=term)
     cleaner = Cleaner(
         jobs=jobs,
         trainers=trainers,
@@ -66,27 +150,55 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         datasets=datasets,
         artifacts=Artifacts(settings.artifacts_url),
         clock=clock,
+        term=term,
     )
+    auditor = Auditor(jobs=jobs, board=board, term=term, changed=changed)
+    recorder = CapacityRecorder(board=board, history=capacity, clock=clock, lease=lease, term=term)
     relay = Relay(jobs.collection, bus, runtime.metrics)
-    relaying = runtime.duty("outbox", relay.relay_once, seconds=1)
+
+    async def relay_if_planning() -> None:
+        if term() is not None:
+            await relay.relay_once()
+
+    relaying = runtime.duty("outbox", relay_if_planning, seconds=1)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds)
     telling = runtime.duty("tell", teller.round, seconds=2)
+    ushering = runtime.duty("usher", usher.round, seconds=5)
+    nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake
     runtime.duty("clean", cleaner.round, seconds=15)
+    runtime.duty("audit", auditor.round, seconds=settings.audit_seconds)
+    runtime.duty("capacity", recorder.round, seconds=30)
+    runtime.duty("lead", leadership.round, seconds=leadership.pace)
+    runtime.on_drain(leadership.resign)
 
-    facts = Facts(
+    # HTTP.
+    roles, acts = Roles(teams, clock), Acts(audit, clock)
+    views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
+    routes = Routes(
+        settings=settings,
+        jobs=jobs,
+        roles=roles,
+        submissions=submissions,
+        clock=clock,
+        changed=changed,
+        seen=seen,
+        released=cleaner.release_parent,
+    )
+    team_routes = TeamRoutes(settings=settings, teams=teams, roles=roles, acts=acts, clock=clock)
+    admin_routes = AdminRoutes(
+        settings=settings,
         jobs=jobs,
         trainers=trainers,
+        teams=teams,
+        views=views,
+        acts=acts,
+        audit=audit,
+        capacity=capacity,
         bus=bus,
-        clock=clock,
         envelope=runtime.envelope,
-        lease_seconds=settings.lease_seconds,
+        clock=clock,
         changed=changed,
+        seen=seen,
     )
-    submissions = Submissions(
-        settings=settings, jobs=jobs, trainers=trainers, teams=teams, datasets=datasets, clock=clock, changed=changed
-    )
-    routes = Routes(
-        settings=settings, jobs=jobs, teams=teams, submissions=submissions, clock=clock, changed=changed, seen=seen
-    )
-    app.add_routes(routes.table())
-    await bus.consume(topology.SCHEDULER_FACTS, facts.table())
+    for table in (routes.table(), team_routes.table(), admin_routes.table()):
+        app.add_routes(table)

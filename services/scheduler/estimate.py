@@ -1,41 +1,71 @@
 """How long things take: seconds a step, a run's length, and when each waiting job may start and end.
 
-Pure. Figures come from finished runs of the same model, batch size and accelerator where there are any, else from the starting
-models' table. Starts and ends are a range: the queue is played forward twice, with quick and with slow steps.
+Pure. Figures come from finished runs of the same model, batch size and accelerator where there are any, else from the
+starting models' table. When jobs start and end is played forward many times (playout.py) and told as the range of the
+middle six of ten.
+
+What is uncertain: how fast a run is, whether somebody stops it early, how much longer running jobs take, and how many
+jobs of teams that have had less come in meanwhile and go ahead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from heapq import heapify, heappop, heappush
+from math import inf, sqrt
 from statistics import median
 
 import msgspec
+import numpy as np
+from msgspec.structs import replace
 
+from services.scheduler.open_time import OpenTime
+from services.scheduler.order import Ledger, in_order
+from services.scheduler.playout import Chance, Floats, Indexes, Luck, Slots
+from services.scheduler.snapshot import ActiveJob, Snapshot, WaitingJob, takers
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
 from shared.contract.views import QueuePlace
 
-# What a run takes besides stepping: fetching, building, evaluations and export.
-_OVERHEAD_SECONDS = 60.0
+# What a run takes besides stepping: fetching data and building the model, evaluating each checkpoint, exporting.
+_PREPARING_SECONDS = 40.0
 _EVALUATION_SECONDS = 5.0
-_QUICK, _SLOW = 0.8, 1.4
+_EXPORT_SECONDS = 20.0
+# How long a trainer takes to save and to let go of a job that was asked to stop.
+_STOPPING_SECONDS = 20.0
+# Runs that somebody stops, or that fail, before their last step: one in so many, at any step alike.
+_STOPPED_EARLY = 0.1
+# Of the slots that come free, newcomers take any share from none to this times that of the teams which have had less.
+# Found by bench_estimates: less promises too much, more widens the ranges for nothing.
+_RUSH = 1.25
+# The most that newcomers can take: some slots are left for those who wait.
+_MOST_NEWCOMERS = 0.8
+# Standard deviations of the natural logarithm: of one run's pace from the next one's, of a single known pace from the
+# truth.
+_PACE_SPREAD, _PACE_ERROR = 0.05, 0.3
+_QUANTILES = (0.2, 0.8)
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """Steps that a job still has to make, at so many seconds each."""
+    """Steps that a job still has to make. `step_seconds` are those of finished runs alike, newest first, or the one
+    figure of the table; `max_seconds` is the stepping that its time limit leaves; `since` is when a running job had so
+    many steps left."""
 
-    job_id: str
     remaining_steps: int
-    seconds_per_step: float
+    step_seconds: Sequence[float]
     checkpoint_every: int
     max_seconds: float
+    since: datetime | None = None
 
     def seconds(self, pace: float) -> float:
-        """Expected wall time, `pace` times as slow as expected."""
-        stepping = min(self.remaining_steps * self.seconds_per_step, self.max_seconds)
-        evaluations = self.remaining_steps / self.checkpoint_every * _EVALUATION_SECONDS
-        return pace * (stepping + evaluations + _OVERHEAD_SECONDS)
+        """Wall time at `pace` seconds a step."""
+        stepping = max(0.0, min(self.remaining_steps * pace, self.max_seconds))
+        checkpoints = stepping / pace / self.checkpoint_every
+        return _PREPARING_SECONDS + stepping + checkpoints * _EVALUATION_SECONDS + _EXPORT_SECONDS
+
+    def first_checkpoint(self, pace: float) -> float:
+        """Wall time until the next checkpoint is durable and evaluated."""
+        stepping = max(0.0, min(min(self.checkpoint_every, self.remaining_steps) * pace, self.max_seconds))
+        return _PREPARING_SECONDS + stepping + _EVALUATION_SECONDS
 
 
 def seconds_per_step(
@@ -48,39 +78,128 @@ def seconds_per_step(
     return model.seconds_per_step[accelerator] * batch_size / model.batch_size[accelerator]
 
 
-def places(waiting: Sequence[Work], running: Mapping[str, Work], slots: int, now: datetime) -> list[QueuePlace]:
-    """A place for each waiting job, in queue order, given `slots` in all of which `running` jobs hold some.
+def forecast(snapshot: Snapshot, works: Mapping[str, Work], now: datetime) -> list[QueuePlace]:
+    """A place for each waiting job, in the queue's order. No times where no live trainer can hold the job, nor where
+    the lab doesn't open as long as its hours were looked up."""
+    return _places(in_order(snapshot, now), snapshot, works, now)
 
-    Without any slot nothing can be said of the time: the place alone is given.
-    """
-    if slots == 0:
-        return [QueuePlace(job_id=work.job_id, position=index) for index, work in enumerate(waiting, 1)]
-    quick = _forward(waiting, running, slots, _QUICK)
-    slow = _forward(waiting, running, slots, _SLOW)
+
+def forecast_of(
+    snapshot: Snapshot, job: WaitingJob, work: Work, works: Mapping[str, Work], now: datetime
+) -> QueuePlace:
+    """The place that `job` would have if it were submitted now."""
+    joined = replace(snapshot, waiting=[*snapshot.waiting, job])
+    queue = in_order(joined, now)
+    before = next(index for index, one in enumerate(queue) if one is job)
+    return _places(queue[: before + 1], joined, {**works, job.id: work}, now)[-1]
+
+
+def _places(
+    queue: Sequence[WaitingJob], snapshot: Snapshot, works: Mapping[str, Work], now: datetime
+) -> list[QueuePlace]:
+    if not queue:
+        return []
+    trainers = takers(snapshot, now)
+    chance = Chance(len(queue) * sum(trainer.slots for trainer in trainers))
+    slots = Slots(trainers, chance.draws)
+    left = _left(snapshot.active, [works[active.id] for active in snapshot.active], chance, now)
+    for active, until in zip(snapshot.active, left, strict=True):
+        slots.occupy(active.trainer, until)
+    hours = OpenTime(snapshot.hours, snapshot.pause_lead, now)
+    names = [job.id for job in queue]
+    lengths = _lengths(names, [works[name] for name in names], chance) + _PREPARING_SECONDS
+    expected = np.asarray([job.expected_seconds for job in queue])
+    newcomers = _newcomers(queue, snapshot, chance, now)
+    newcomer = expected[(chance.uniform(Luck.LENGTH, names) * len(expected)).astype(np.intp)]
+    ranges = np.full((len(queue), 2, chance.draws), inf)
+    for index, job in enumerate(queue):
+        if not len(slots.able(job.needs)):
+            continue
+        free, slot = slots.first(job.needs, newcomers[index], newcomer[index])
+        start = hours.fitting(free, job.first_checkpoint_seconds)
+        end = start + lengths[index]
+        slots.take(slot, end)
+        ranges[index] = start, end
     return [
-        QueuePlace(
-            job_id=work.job_id,
-            position=index,
-            start_from=now + timedelta(seconds=quick[index - 1][0]),
-            start_to=now + timedelta(seconds=slow[index - 1][0]),
-            end_from=now + timedelta(seconds=quick[index - 1][1]),
-            end_to=now + timedelta(seconds=slow[index - 1][1]),
-        )
-        for index, work in enumerate(waiting, 1)
+        _place(name, position, now, hours, found)
+        for position, (name, found) in enumerate(zip(names, _quantiles(ranges), strict=True), 1)
     ]
 
 
-def _forward(
-    waiting: Sequence[Work], running: Mapping[str, Work], slots: int, pace: float
-) -> list[tuple[float, float]]:
-    """(start, end) of each waiting job in seconds from now, each taking the slot that is free first."""
-    busy = sorted(work.seconds(pace) for work in running.values())
-    free = ([0.0] * max(0, slots - len(busy)) + busy)[:slots]
-    heapify(free)
-    result: list[tuple[float, float]] = []
-    for work in waiting:
-        start = heappop(free)
-        end = start + work.seconds(pace)
-        heappush(free, end)
-        result.append((start, end))
+def _quantiles(ranges: Floats) -> list[list[float]]:
+    """Of each job: start from, start to, end from, end to."""
+    ordered = np.sort(ranges, axis=2)
+    picks = [round(quantile * (ordered.shape[2] - 1)) for quantile in _QUANTILES]
+    found: list[list[float]] = ordered[:, :, picks].reshape(len(ranges), 4).tolist()
+    return found
+
+
+def _place(name: str, position: int, now: datetime, hours: OpenTime, found: Sequence[float]) -> QueuePlace:
+    start_from, start_to = (hours.starts(at) for at in found[:2])
+    end_from, end_to = (hours.ends(at) for at in found[2:])
+    if end_to == inf:
+        return QueuePlace(job_id=name, position=position)
+    return QueuePlace(
+        job_id=name,
+        position=position,
+        start_from=now + timedelta(seconds=start_from),
+        start_to=now + timedelta(seconds=start_to),
+        end_from=now + timedelta(seconds=end_from),
+        end_to=now + timedelta(seconds=end_to),
+    )
+
+
+def _newcomers(queue: Sequence[WaitingJob], snapshot: Snapshot, chance: Chance, now: datetime) -> Indexes:
+    """(jobs, draws) how many jobs that aren't here yet go ahead of each, where it waits at all. Each slot that comes free
+    goes to one of them with the same probability: that of the draw times the share of teams that will have had less."""
+    ledger = Ledger(snapshot, now)
+    had = []
+    for job in queue:
+        had.append(0.0 if job.front else ledger.had[job.team])
+        ledger.charge(job)
+    final = np.sort(np.asarray(list(ledger.had.values())))
+    ahead = np.searchsorted(final, had) / len(final)
+    rush = _RUSH * chance.uniform(Luck.NEWCOMERS, ["all"])
+    probability = np.clip(ahead[:, None] * rush, 1e-9, _MOST_NEWCOMERS)
+    # How often something of that probability happens in a row.
+    in_a_row: Floats = np.log(chance.uniform(Luck.NEWCOMERS, [job.id for job in queue]) + 1e-12) / np.log(probability)
+    return in_a_row.astype(np.intp)
+
+
+def _lengths(names: Sequence[str], works: Sequence[Work], chance: Chance) -> Floats:
+    """(jobs, draws) seconds from the first step to the end."""
+    result = np.zeros((len(names), chance.draws))
+    kinds: dict[tuple[float, ...], list[int]] = {}
+    for index, work in enumerate(works):
+        kinds.setdefault(tuple(work.step_seconds), []).append(index)
+    error = chance.normal(Luck.PACE, ["all"])
+    for figures, rows in kinds.items():
+        own, known = [names[row] for row in rows], np.asarray(figures)
+        remaining = np.asarray([[works[row].remaining_steps] for row in rows])
+        limit = np.asarray([[max(0.0, works[row].max_seconds)] for row in rows])
+        every = np.asarray([[works[row].checkpoint_every] for row in rows])
+        pick = known[(chance.uniform(Luck.PACE, own) * len(known)).astype(np.intp)]
+        pace = pick * np.exp(error * _PACE_ERROR / sqrt(len(known)) + chance.normal(Luck.NOISE, own) * _PACE_SPREAD)
+        stepping = np.minimum(remaining * pace, limit)
+        # One draw serves for whether it is stopped early and for when.
+        stepping *= np.minimum(1.0, chance.uniform(Luck.STOP, own) / _STOPPED_EARLY)
+        result[rows] = stepping + stepping / pace / every * _EVALUATION_SECONDS + _EXPORT_SECONDS
+    return result
+
+
+def _left(active: Sequence[ActiveJob], works: Sequence[Work], chance: Chance, now: datetime) -> Floats:
+    """(jobs, draws) what running jobs still take, given that they haven't ended yet."""
+    result = _lengths([job.id for job in active], works, chance)
+    for row, job, work in zip(result, active, works, strict=True):
+        if job.asked_at is not None:
+            row[:] = _STOPPING_SECONDS
+            continue
+        if work.since in (None, job.assigned_at):
+            row += _PREPARING_SECONDS
+        passed = (now - (work.since or now)).total_seconds()
+        possible = row[row > passed] - passed
+        if not len(possible):
+            # It takes longer than anything known: the longer so far, the longer still.
+            possible = _STOPPING_SECONDS - 0.1 * passed * np.log1p(-chance.uniform(Luck.LENGTH, [job.id])[0])
+        row[:] = np.resize(possible, len(row))
     return result

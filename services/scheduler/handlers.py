@@ -6,11 +6,13 @@ Owns nothing but the wiring; what a fact means is domain.py's, and a fact of an 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from services.scheduler import domain
+from services.scheduler import domain, facts
+from services.scheduler.board import Board
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Lease, Trainer
 from services.scheduler.store import JobStore, TrainerStore, merged_leases
@@ -20,6 +22,7 @@ from shared.contract.events import (
     JobStop,
     Message,
     ModelExported,
+    SchedulerWrote,
     TrainerGone,
     TrainerHeartbeat,
     TrainingAccepted,
@@ -35,43 +38,53 @@ from shared.runtime.bus import Bus, Handler, Handlers, Unroutable
 from shared.runtime.clock import Clock
 
 B = TypeVar("B")
+_PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
 # A stop that was sent but not answered is sent again with the heartbeats after so many seconds.
 _REPEAT_STOP_SECONDS = 5.0
+# Heartbeats go to the store once in this part of a lease.
+_KEEP_EVERY = 0.25
 
 
 class Facts:
-    """Handles what trainers say. `changed` is called after each write, so that planning looks again."""
+    """Handles what trainers say. `changed` is called after each write and `room_changed` when a trainer came, let go of a
+    job or drains, so that planning looks again."""
 
     def __init__(
         self,
         *,
         jobs: JobStore,
         trainers: TrainerStore,
+        board: Board,
         bus: Bus,
         clock: Clock,
         envelope: Callable[[Message, str], Envelope],
         lease_seconds: float,
         changed: Callable[[Job], None],
+        room_changed: Callable[[], None],
     ) -> None:
         self._jobs = jobs
         self._trainers = trainers
+        self._board = board
         self._bus = bus
         self._clock = clock
         self._envelope = envelope
         self._lease_seconds = lease_seconds
         self._changed = changed
+        self._room_changed = room_changed
+        self._kept: dict[str, Trainer] = {}
 
     def table(self) -> Handlers:
         """The handler of each type."""
         return {
             TrainerHeartbeat: self._heard,
             TrainerGone: self._gone,
+            SchedulerWrote: self._wrote,
             TrainingAccepted: self._accepted,
-            TrainingStarted: self._job(TrainingStarted, domain.started),
-            TrainingNoticed: self._job(TrainingNoticed, domain.noticed),
-            TrainingCheckpointed: self._job(TrainingCheckpointed, domain.checkpointed),
-            TrainingStopping: self._job(TrainingStopping, domain.stopping),
-            ModelExported: self._job(ModelExported, domain.exported),
+            TrainingStarted: self._job(TrainingStarted, facts.started),
+            TrainingNoticed: self._job(TrainingNoticed, facts.noticed),
+            TrainingCheckpointed: self._job(TrainingCheckpointed, facts.checkpointed),
+            TrainingStopping: self._job(TrainingStopping, facts.stopping),
+            ModelExported: self._job(ModelExported, facts.exported),
             TrainingEnded: self._job(TrainingEnded, self._ended),
         }
 
@@ -82,7 +95,8 @@ class Facts:
                 raise Reject(f"{envelope.type} without a job id or an attempt")
             attempt = envelope.attempt
             try:
-                job = await self._jobs.decide(envelope.job_id, lambda job: decide(job, attempt, body))
+                known = self._board.find(envelope.job_id)
+                job = await self._jobs.decide(envelope.job_id, lambda job: decide(job, attempt, body), known=known)
             except NotFound as error:
                 raise Reject(f"{envelope.type} about an unknown job {envelope.job_id}") from error
             self._changed(job)
@@ -90,7 +104,7 @@ class Facts:
         return handle
 
     def _ended(self, job: Job, attempt: int, fact: TrainingEnded) -> Change:
-        return domain.ended(job, attempt, fact, self._clock.now())
+        return facts.ended(job, attempt, fact, self._clock.now())
 
     async def _accepted(self, envelope: Envelope) -> None:
         """The heartbeat that follows carries the lease; accepting changes nothing that a user sees."""
@@ -100,7 +114,7 @@ class Facts:
         fact = envelope.body
         assert isinstance(fact, TrainerHeartbeat)
         now = self._clock.now()
-        known = await self._trainers.get(fact.trainer)
+        known = self._board.trainers.get(fact.trainer) or await self._trainers.get(fact.trainer)
         if known is not None and known.gone:
             raise Stale("a heartbeat from before the goodbye")
         held = [Lease(job_id=job.job_id, attempt=job.attempt, seen_at=now) for job in fact.held]
@@ -113,23 +127,48 @@ class Facts:
             seen_at=now,
             draining=fact.draining,
             leases=merged_leases(() if known is None else known.leases, held, now, self._lease_seconds),
+            labels=fact.labels,
+            started_at=fact.started_at,
+            utilization=fact.utilization,
+            memory_used_bytes=fact.memory_used_bytes,
+            drain_asked=known is not None and known.drain_asked,
         )
-        await self._trainers.put(trainer)
+        self._board.heard(trainer)
+        if self._worth_keeping(trainer):
+            await self._trainers.put(trainer)
+            self._kept[trainer.id] = trainer
+        if known is None or len(known.leases) != len(trainer.leases) or known.draining != trainer.draining:
+            self._room_changed()
         for lease in held:
             await self._answer(fact.trainer, lease)
 
+    def _worth_keeping(self, trainer: Trainer) -> bool:
+        """Whether the store is to know of this heartbeat: others read there who lives and holds what, within part of a
+        lease."""
+        kept = self._kept.get(trainer.id)
+        if kept is None or trainer.seen_at - kept.seen_at > timedelta(seconds=self._lease_seconds * _KEEP_EVERY):
+            return True
+        return {(lease.job_id, lease.attempt) for lease in kept.leases} != {
+            (lease.job_id, lease.attempt) for lease in trainer.leases
+        } or (kept.draining, kept.slots) != (trainer.draining, trainer.slots)
+
     async def _answer(self, trainer: str, lease: Lease) -> None:
         """Tell a trainer that holds what it shouldn't to let go, and one that hasn't heard of a stop to stop."""
-        job = await self._jobs.find(lease.job_id)
+        job = self._board.find(lease.job_id)
+        if job is None or not domain.holds(job, lease.attempt, trainer):
+            job = await self._jobs.find(lease.job_id)
         if job is None or not domain.holds(job, lease.attempt, trainer):
             if job is None or not domain.ended_by_its_trainer(job, lease.attempt):
                 await self._tell(trainer, lease, JobStop(reason="release"), job)
             return
-        asked = job.stop_requested_at
-        if job.view.state is not JobState.STOP_REQUESTED or asked is None:
-            return
-        if (lease.seen_at - asked).total_seconds() > _REPEAT_STOP_SECONDS:
+        if job.view.state is JobState.STOP_REQUESTED and self._overdue(job.stop_requested_at, lease):
             await self._tell(trainer, lease, JobStop(reason="user"), job)
+        elif job.view.state in _PAUSABLE and self._overdue(job.pause_requested_at, lease):
+            await self._tell(trainer, lease, JobStop(reason="drain"), job)
+
+    @staticmethod
+    def _overdue(asked: datetime | None, lease: Lease) -> bool:
+        return asked is not None and (lease.seen_at - asked).total_seconds() > _REPEAT_STOP_SECONDS
 
     async def _tell(self, trainer: str, lease: Lease, command: JobStop, job: Job | None) -> None:
         """About the attempt that the trainer believes in, which may not be the one in force, nor known here at all."""
@@ -147,4 +186,15 @@ class Facts:
         known = await self._trainers.get(fact.trainer)
         if known is None:
             raise Stale("never heard of")
-        await self._trainers.put(replace(known, gone=True, seen_at=self._clock.now()))
+        gone = replace(known, gone=True, seen_at=self._clock.now())
+        self._board.heard(gone)
+        await self._trainers.put(gone)
+
+    async def _wrote(self, envelope: Envelope) -> None:
+        """A scheduler that doesn't plan has written a job: look at it."""
+        fact = envelope.body
+        assert isinstance(fact, SchedulerWrote)
+        job = await self._jobs.find(fact.job_id)
+        if job is None:
+            raise Stale(f"no job {fact.job_id}")
+        self._changed(job)

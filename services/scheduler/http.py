@@ -1,30 +1,35 @@
-"""The scheduler's HTTP routes. Thin: read, hand on, answer."""
+"""The scheduler's HTTP routes about sessions, plans and jobs. Thin: read, hand on, answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from aiohttp import web
 
-from services.scheduler import domain
-from services.scheduler.domain import Job
+from services.scheduler import orders
+from services.scheduler.domain import Change, Job
+from services.scheduler.figures import LONGEST_DESCRIPTION
+from services.scheduler.roles import Roles
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import JobStore, TeamStore
-from services.scheduler.submit import LONGEST_DESCRIPTION, Submissions
+from services.scheduler.store import JobStore
+from services.scheduler.submit import Submissions
 from shared.contract import epochs
 from shared.contract.api.jobs import (
     JobAnswer,
+    JobLog,
     JobRequest,
     Limits,
+    MoreRequest,
     PlanAnswer,
     PlanRequest,
+    RetryRequest,
     Session,
     SessionRequest,
     StartingModels,
     StartingModelView,
-    TeamAnswer,
 )
+from shared.contract.errors import UserError
 from shared.contract.jobs import JobState
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS
 from shared.runtime import auth
@@ -44,19 +49,21 @@ class Routes:
         *,
         settings: SchedulerSettings,
         jobs: JobStore,
-        teams: TeamStore,
+        roles: Roles,
         submissions: Submissions,
         clock: Clock,
         changed: Callable[[Job], None],
         seen: Callable[[str], None],
+        released: Callable[[Job], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._jobs = jobs
-        self._teams = teams
+        self._roles = roles
         self._submissions = submissions
         self._clock = clock
         self._changed = changed
         self._seen = seen
+        self._released = released
 
     def table(self) -> list[web.RouteDef]:
         """All routes."""
@@ -68,8 +75,11 @@ class Routes:
             web.post("/api/plans", self.plan),
             web.post("/api/jobs", self.submit),
             web.post("/api/jobs/{id}/stop", self.stop),
+            web.post("/api/jobs/{id}/retry", self.retry),
+            web.post("/api/jobs/{id}/approve", self.approve),
+            web.post("/api/jobs/{id}/more", self.more),
+            web.get("/api/jobs/{id}/log", self.log),
             web.delete("/api/jobs/{id}", self.delete),
-            web.get("/api/team", self.team),
         ]
 
     async def session(self, request: web.Request) -> web.Response:
@@ -133,50 +143,92 @@ class Routes:
         )
 
     async def plan(self, request: web.Request) -> web.Response:
-        """The figures of a run before it exists."""
-        who = principal(request)
-        auth.require(who, "viewer")
-        plan = await self._submissions.plan(who.team, await body(request, PlanRequest))
+        """The figures of a run before it exists, when it would start, or why it would be refused."""
+        who = await self._roles.require(request, "viewer")
+        plan = await self._submissions.plan(who, await body(request, PlanRequest))
         return answer(PlanAnswer(plan=plan))
 
     async def submit(self, request: web.Request) -> web.Response:
         """Queue a job, or say why not now."""
-        who = principal(request)
-        auth.require(who, "member")
+        who = await self._roles.require(request, "member")
         wanted = await body(request, JobRequest)
-        job = await self._submissions.submit(who, creation_id(request, who.team), wanted)
-        headers = {}
-        if job.view.state is JobState.TRY_AGAIN_LATER and job.view.retry_after is not None:
-            wait = (job.view.retry_after - self._clock.now()).total_seconds()
-            headers["Retry-After"] = str(max(1, int(wait)))
-        return answer(JobAnswer(job=job.view), status=201, headers=headers)
+        return self._created(await self._submissions.submit(who, creation_id(request, who.team), wanted))
+
+    async def more(self, request: web.Request) -> web.Response:
+        """Train a finished model more, as a new job."""
+        who = await self._roles.require(request, "member")
+        wanted = await body(request, MoreRequest)
+        parent_id = request.match_info["id"]
+        return self._created(await self._submissions.more(who, parent_id, creation_id(request, who.team), wanted))
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Try a job again that had to be tried later."""
+        who = await self._roles.require(request, "member")
+        wanted = await body(request, RetryRequest)
+        job = await self._submissions.retry(who, request.match_info["id"], when_room=wanted.when_room)
+        return answer(JobAnswer(job=job.view), headers=self._retry_after(job))
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """Let a member's job pass the team's cap."""
+        who = await self._roles.require(request, "mentor")
+        job = await self._submissions.approve(who, request.match_info["id"])
+        return answer(JobAnswer(job=job.view), headers=self._retry_after(job))
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop a job that waits, prepares or runs."""
-        who = principal(request)
-        auth.require(who, "member")
+        who = await self._roles.require(request, "member")
         now = self._clock.now()
-        job = await self._jobs.decide(request.match_info["id"], lambda job: domain.stop(job, now), team=who.team)
+        job = await self._jobs.decide(request.match_info["id"], lambda job: orders.stop(job, now), team=who.team)
         self._changed(job)
         return answer(JobAnswer(job=job.view))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete an ended job with its model."""
-        who = principal(request)
-        auth.require(who, "member")
-        now = self._clock.now()
-        job = await self._jobs.decide(request.match_info["id"], lambda job: domain.delete(job, now), team=who.team)
+        who = await self._roles.require(request, "member")
+        job_id, now = request.match_info["id"], self._clock.now()
+        job = await self._jobs.get(who.team, job_id)
+        children = await self._jobs.descriptions([child.id for child in job.children])
+
+        def decide(job: Job) -> Change:
+            try:
+                return orders.delete(job, now)
+            except UserError as error:
+                if error.code == "model_in_use":
+                    raise _in_use(children) from error
+                raise
+
+        job = await self._jobs.decide(job_id, decide, team=who.team)
+        await self._released(job)
         self._changed(job)
         return web.Response(status=204)
 
-    async def team(self, request: web.Request) -> web.Response:
-        """The team's minutes and its statement."""
-        who = principal(request)
-        auth.require(who, "viewer")
-        now = self._clock.now()
-        view = await self._teams.view(who.team, now)
-        return answer(TeamAnswer(team=view, ledger=await self._teams.lines(who.team, now)))
+    async def log(self, request: web.Request) -> web.Response:
+        """The last lines of the attempt that ended last."""
+        who = await self._roles.require(request, "viewer")
+        job = await self._jobs.get(who.team, request.match_info["id"])
+        last = next((one for one in reversed(job.view.attempts) if one.number == job.log_attempt), None)
+        reason = None if last is None else last.reason
+        return answer(JobLog(lines=job.log_tail, attempt=job.log_attempt, reason=reason))
+
+    def _created(self, job: Job) -> web.Response:
+        return answer(JobAnswer(job=job.view), status=201, headers=self._retry_after(job))
+
+    def _retry_after(self, job: Job) -> dict[str, str]:
+        if job.view.state is not JobState.TRY_AGAIN_LATER or job.view.retry_after is None:
+            return {}
+        wait = (job.view.retry_after - self._clock.now()).total_seconds()
+        return {"Retry-After": str(max(1, int(wait)))}
 
 
 def _session(who: Principal) -> Session:
     return Session(team=who.team, role=who.role, name=who.name, expires=who.expires)
+
+
+def _in_use(children: Mapping[str, str]) -> UserError:
+    names = ", ".join(sorted(children.values())) or "a model that is being started"
+    return UserError(
+        "model_in_use",
+        f"Other models were trained on from this one: {names}. Delete them first.",
+        status=409,
+        details={"used_by": [{"job_id": job_id, "description": name} for job_id, name in sorted(children.items())]},
+    )

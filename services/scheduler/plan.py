@@ -1,75 +1,56 @@
-"""Who gets which trainer, and which trainers are lost: `plan(snapshot, now) -> actions`, pure and total.
+"""Who gets which slot, and who must give it back: `plan(snapshot, now) -> actions`, pure and total.
 
-Owns order and liveness. Free capacity is derived here, from the trainers that are alive and the jobs that they hold; it is
-kept nowhere. The same snapshot and time give the same actions, whoever asks and however often.
+Owns liveness, the lab's hours and the choice of slots; the order is order.py's. Free capacity is derived from the
+trainers that are alive and the jobs that they hold; it is kept nowhere. The same snapshot and time give the same
+actions, whoever asks and however often.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime, timedelta
+from math import inf
 
 import msgspec
 
-from shared.contract.starting_models import STARTING_MODELS, Accelerator
+from services.scheduler.order import in_order, ranked
+from services.scheduler.snapshot import (
+    ActiveJob,
+    Hours,
+    Lease,
+    Needs,
+    Snapshot,
+    Standing,
+    Trainer,
+    WaitingJob,
+    can_hold,
+    free_slots,
+    is_live,
+    takers,
+)
+
+__all__ = [
+    "Action",
+    "ActiveJob",
+    "Assign",
+    "Enforce",
+    "Hours",
+    "Lease",
+    "Lose",
+    "Needs",
+    "Pause",
+    "Snapshot",
+    "Standing",
+    "Trainer",
+    "WaitingJob",
+    "can_hold",
+    "free_slots",
+    "in_order",
+    "is_live",
+    "plan",
+]
 
 # A trainer that said goodbye holds nothing; the ends of its jobs were told before and may still be under way.
 _GOODBYE = timedelta(seconds=3)
-
-
-class WaitingJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A queued job. `front` goes first: it ran before and lost its trainer through no fault of its own."""
-
-    id: str
-    team: str
-    queued_at: datetime
-    front: bool
-    starting_model: str
-    accelerator: Accelerator
-
-
-class ActiveJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is assigned to a trainer."""
-
-    id: str
-    team: str
-    trainer: str
-    attempt: int
-    assigned_at: datetime
-
-
-class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """When a trainer last said that it holds an attempt."""
-
-    job_id: str
-    attempt: int
-    seen_at: datetime
-
-
-class Trainer(msgspec.Struct, frozen=True, kw_only=True):
-    """A trainer as its heartbeats tell; times are the scheduler's own."""
-
-    id: str
-    slots: int
-    accelerator: Accelerator
-    device: str
-    memory_bytes: int
-    seen_at: datetime
-    draining: bool = False
-    gone: bool = False
-    leases: list[Lease] = []
-
-
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What planning looks at. Silence counts from `listening_since` at the earliest: while the scheduler couldn't hear, nobody
-    was silent."""
-
-    waiting: Sequence[WaitingJob]
-    active: Sequence[ActiveJob]
-    trainers: Sequence[Trainer]
-    listening_since: datetime
-    lease: timedelta
 
 
 class Assign(msgspec.Struct, frozen=True):
@@ -86,67 +67,136 @@ class Lose(msgspec.Struct, frozen=True):
     attempt: int
 
 
-Action = Assign | Lose
+class Enforce(msgspec.Struct, frozen=True):
+    """The attempt's trainer lives, but has not answered a stop or a pause for a lease."""
+
+    job_id: str
+    attempt: int
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """The lab closes: the attempt is to save a checkpoint and to wait in the queue."""
+
+    job_id: str
+    attempt: int
+
+
+Action = Assign | Lose | Enforce | Pause
 
 
 def plan(snapshot: Snapshot, now: datetime) -> list[Action]:
-    """Losses first, then assignments in queue order; a job that no free slot can hold doesn't keep others from starting."""
-    lost = [job for job in snapshot.active if _lease_over(job, snapshot, now)]
-    actions: list[Action] = [Lose(job.id, job.attempt) for job in lost]
-    free = free_slots(snapshot, now)
+    """Losses, what must be enforced, pauses, then assignments in the queue's order.
+
+    A job that no free slot can hold doesn't keep others from starting: it could have used none of the slots that they
+    take.
+    """
+    actions: list[Action] = []
     trainers = {trainer.id: trainer for trainer in snapshot.trainers}
-    for job in in_order(snapshot):
-        chosen = next((name for name in sorted(free) if free[name] > 0 and can_hold(trainers[name], job)), None)
-        if chosen is not None:
-            free[chosen] -= 1
-            actions.append(Assign(job.id, chosen))
+    present = [job for job in snapshot.active if not _lease_over(job, trainers.get(job.trainer), snapshot, now)]
+    if len(present) < len(snapshot.active):
+        kept = {job.id for job in present}
+        actions += [Lose(job.id, job.attempt) for job in snapshot.active if job.id not in kept]
+    actions += [
+        Enforce(job.id, job.attempt)
+        for job in present
+        if job.asked_at is not None and now - job.asked_at > snapshot.lease
+    ]
+    seconds_left = _seconds_left(snapshot, now)
+    if seconds_left <= 0:
+        actions += [Pause(job.id, job.attempt) for job in present if job.pausable]
+        return actions
+    return actions + _assign(snapshot, now, seconds_left)
+
+
+def _assign(snapshot: Snapshot, now: datetime, seconds_left: float) -> list[Action]:
+    slots = _Slots(snapshot, now)
+    if not slots.any():
+        return []
+    needed = {job.needs for job in snapshot.waiting}
+    hopeful = {needs for needs in needed if slots.any_for(needs)}
+    if not hopeful:
+        return []
+    jobs = [job for job in snapshot.waiting if job.needs in hopeful and job.first_checkpoint_seconds <= seconds_left]
+    actions: list[Action] = []
+    for job in ranked(jobs, snapshot, now, slots.fits):
+        actions.append(Assign(job.id, slots.take(job)))
+        if not any(slots.any_for(needs) for needs in hopeful):
+            break
     return actions
 
 
-def in_order(snapshot: Snapshot) -> list[WaitingJob]:
-    """The queue: jobs that were interrupted first, then teams in turn, the one with the fewest jobs at work or ahead first;
-    within a team first come, first served."""
-    ranks: Counter[str] = Counter(job.team for job in snapshot.active)
-    ranked: list[tuple[bool, int, datetime, str, WaitingJob]] = []
-    for job in sorted(snapshot.waiting, key=lambda job: (not job.front, job.queued_at, job.id)):
-        ranked.append((not job.front, 0 if job.front else ranks[job.team], job.queued_at, job.id, job))
-        ranks[job.team] += 1
-    return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:-1])]
+class _Slots:
+    """Free slots as this round hands them out."""
+
+    def __init__(self, snapshot: Snapshot, now: datetime) -> None:
+        self._free = {name: count for name, count in free_slots(snapshot, now).items() if count > 0}
+        self._takers = takers(snapshot, now)
+        # Trainers with a free slot that can hold these needs: the least capable last, where it is cheap to take out.
+        self._able: dict[Needs, list[str]] = {}
+        self._elsewhere: dict[tuple[Needs, tuple[str, ...]], bool] = {}
+
+    def any(self) -> bool:
+        """Whether a slot is free."""
+        return bool(self._free)
+
+    def any_for(self, needs: Needs) -> bool:
+        """Whether a slot is free that can hold these needs."""
+        able = self._able.get(needs)
+        if able is None:
+            able = self._able[needs] = [
+                trainer.id
+                for trainer in reversed(self._takers)
+                if trainer.id in self._free and can_hold(trainer, needs)
+            ]
+        while able and able[-1] not in self._free:
+            able.pop()
+        return bool(able)
+
+    def fits(self, job: WaitingJob) -> bool:
+        """Whether a slot is free for the job."""
+        return self.any_for(job.needs) and (not job.avoid or self._find(job) is not None)
+
+    def take(self, job: WaitingJob) -> str:
+        """The trainer whose slot the job gets, one that fits."""
+        name = self._find(job)
+        assert name is not None, "asked only for a job that fits"
+        self._free[name] -= 1
+        if self._free[name] == 0:
+            del self._free[name]
+        return name
+
+    def _find(self, job: WaitingJob) -> str | None:
+        able = self._able[job.needs]
+        if not job.avoid or not self._could_go_elsewhere(job):
+            return able[-1]
+        return next((name for name in reversed(able) if name in self._free and name not in job.avoid), None)
+
+    def _could_go_elsewhere(self, job: WaitingJob) -> bool:
+        """Whether a trainer that it did not fail on could ever hold the job."""
+        key = job.needs, job.avoid
+        if key not in self._elsewhere:
+            self._elsewhere[key] = any(
+                trainer.id not in job.avoid and can_hold(trainer, job.needs) for trainer in self._takers
+            )
+        return self._elsewhere[key]
 
 
-def free_slots(snapshot: Snapshot, now: datetime) -> dict[str, int]:
-    """Free slots by trainer, of those that are alive and take jobs. What a trainer says that it still holds takes a slot,
-    too, until it has let go of it."""
-    taken = Counter(job.trainer for job in snapshot.active)
-    current = {(job.trainer, job.id, job.attempt) for job in snapshot.active}
-    for trainer in snapshot.trainers:
-        for lease in trainer.leases:
-            still_held = lease.seen_at == trainer.seen_at
-            if still_held and (trainer.id, lease.job_id, lease.attempt) not in current:
-                taken[trainer.id] += 1
-    return {
-        trainer.id: trainer.slots - taken[trainer.id]
-        for trainer in snapshot.trainers
-        if is_live(trainer, snapshot.lease, now) and not trainer.draining
-    }
+def _seconds_left(snapshot: Snapshot, now: datetime) -> float:
+    """How long a job may make steps before it has to pause, at most 0 where the lab is closed or about to close."""
+    hours = snapshot.hours
+    if hours is None:
+        return inf
+    if not hours.open:
+        return 0.0
+    return inf if hours.until is None else (hours.until - snapshot.pause_lead - now).total_seconds()
 
 
-def is_live(trainer: Trainer, lease: timedelta, now: datetime) -> bool:
-    """Whether it was heard within a lease and did not say goodbye."""
-    return not trainer.gone and now - trainer.seen_at <= lease
-
-
-def can_hold(trainer: Trainer, job: WaitingJob) -> bool:
-    """Whether the trainer's kind and memory suffice for the job at all, busy or not."""
-    model = STARTING_MODELS[job.starting_model]
-    return trainer.accelerator == job.accelerator and trainer.memory_bytes >= model.memory_bytes[job.accelerator]
-
-
-def _lease_over(job: ActiveJob, snapshot: Snapshot, now: datetime) -> bool:
-    trainer = next((trainer for trainer in snapshot.trainers if trainer.id == job.trainer), None)
-    heard = [job.assigned_at, snapshot.listening_since]
+def _lease_over(job: ActiveJob, trainer: Trainer | None, snapshot: Snapshot, now: datetime) -> bool:
+    heard = max(job.assigned_at, snapshot.listening_since)
     if trainer is not None:
         if trainer.gone:
             return now - max(job.assigned_at, trainer.seen_at) > _GOODBYE
-        heard += [lease.seen_at for lease in trainer.leases if (lease.job_id, lease.attempt) == (job.id, job.attempt)]
-    return now - max(heard) > snapshot.lease
+        for lease in trainer.leases:
+            if lease.job_id == job.id and lease.attempt == job.attempt:
+                heard = max(heard, lease.seen_at)
+    return now - heard > snapshot.lease

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.scheduler.hours import LabHours
 from shared.runtime.settings import CommonSettings
 
 
@@ -24,10 +25,40 @@ class SchedulerSettings(CommonSettings):
     max_team_jobs: int = Field(10, ge=1, description="jobs of one team that wait or run at a time")
     lease_seconds: float = Field(25.0, ge=1, le=600, description="silence after which a trainer counts as lost")
     plan_seconds: float = Field(1.0, ge=0.05, le=60, description="longest pause between two rounds of planning")
+    max_wait_seconds: float = Field(
+        86_400.0, ge=0, description="longest expected wait before new jobs are told to try again later; 0: any"
+    )
+    expect_trainers_seconds: float = Field(
+        0.0, ge=0, description="how long jobs wait for a trainer that isn't there yet, where trainers start on demand"
+    )
+    usage_half_life_hours: float = Field(
+        24.0, gt=0, description="after which a team's past use counts half in its rank"
+    )
+    lab_hours: str = Field(
+        "", description='when trainers may train, as in OpenStreetMap: "Mo-Fr 08:00-18:00"; empty: always'
+    )
+    lab_timezone: str = Field("UTC", description="the zone of LAB_HOURS, such as Europe/Berlin")
+    pause_lead_seconds: float = Field(
+        60.0, ge=0, le=3600, description="how long before the lab closes running jobs are asked to save and pause"
+    )
+    leader_seconds: float = Field(
+        6.0, ge=0.5, le=60, description="after which another scheduler plans, where the one that plans is silent"
+    )
+    audit_seconds: float = Field(15.0, ge=0.2, le=600, description="pace at which the board is compared with the store")
     secure_cookie: bool = Field(False, description="mark the session cookie Secure: set it where the gateway has TLS")
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         if self.min_steps > self.max_steps:
             raise ValueError(f"MIN_STEPS ({self.min_steps}) must not be above MAX_STEPS ({self.max_steps})")
+        self.hours()
         return self
+
+    def hours(self) -> LabHours | None:
+        """The lab's hours, None for always. Raises ValueError that names the variable and what is wrong with it."""
+        if not self.lab_hours.strip():
+            return None
+        try:
+            return LabHours(self.lab_hours, self.lab_timezone)
+        except ValueError as error:
+            raise ValueError(f"LAB_HOURS {self.lab_hours!r} in LAB_TIMEZONE {self.lab_timezone!r}: {error}") from error

@@ -1,7 +1,7 @@
-"""Submitting a job: check what was asked, claim the datasets, reserve the minutes, queue the job or say why not.
+"""Submitting a job, anew, again or on top of another: claim, reserve, queue it, or say why not.
 
-Owns the order of these steps and what is undone when one fails. Repeating a request (same Idempotency-Key) finds the job
-that the first one made.
+Owns the order of these steps and what is undone when one fails: claims on datasets and on a parent first, then the minutes,
+then the job itself. Repeating a request (same Idempotency-Key) finds the job that the first one made.
 """
 
 from __future__ import annotations
@@ -9,152 +9,263 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from typing import NoReturn
+from datetime import timedelta
 
 import msgspec
 
-from services.scheduler import budget
-from services.scheduler.admission import Refused, Room, admit
+from services.scheduler import budget, orders
+from services.scheduler.admission import Refused, admit
+from services.scheduler.board import Board
 from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Job
-from services.scheduler.estimate import Work, seconds_per_step
-from services.scheduler.plan import Trainer, WaitingJob, can_hold, is_live
+from services.scheduler.figures import Figures, common_labels
+from services.scheduler.reserve import Asker, Reservations
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import JobStore, TeamStore, TrainerStore
-from shared.contract import epochs
-from shared.contract.api.jobs import JobRequest, Plan, PlanRequest
-from shared.contract.errors import Retry, UserError
+from services.scheduler.store import JobStore
+from services.scheduler.teams import TeamStore
+from shared.contract.api.jobs import JobRequest, MoreRequest, Plan, PlanRequest
+from shared.contract.errors import IllegalTransition, NotFound, Stale, TrainyardError, UserError
 from shared.contract.events import DatasetSource
-from shared.contract.jobs import JobState
-from shared.contract.starting_models import STARTING_MODELS, Accelerator, StartingModel
+from shared.contract.jobs import TERMINAL, JobState
 from shared.contract.views import DatasetView, JobView
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
 from shared.runtime.locks import KeyedLocks
 
-LONGEST_DESCRIPTION = 30
-_MOST_DATASETS = 20
-_RESERVE_TRIES = 20
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked request: what a job is made of, besides what its datasets say. `parent` is the model to train on from."""
+
+    job_id: str
+    who: Principal
+    description: str
+    starting_model: str
+    dataset_ids: list[str]
+    steps: int | None
+    max_minutes: int | None
+    when_room: bool
+    requires: dict[str, str]
+    fingerprint: str
+    parent: Job | None = None
 
 
 class Submissions:
-    """Plans and submits. `changed` is called with each job that was queued."""
+    """Plans and submits. `changed` is called with each job that was written."""
 
     def __init__(
         self,
         *,
         settings: SchedulerSettings,
         jobs: JobStore,
-        trainers: TrainerStore,
         teams: TeamStore,
+        board: Board,
+        figures: Figures,
+        reservations: Reservations,
         datasets: DatasetService,
         clock: Clock,
         changed: Callable[[Job], None],
     ) -> None:
         self._settings = settings
         self._jobs = jobs
-        self._trainers = trainers
         self._teams = teams
+        self._board = board
+        self._figures = figures
+        self._reservations = reservations
         self._datasets = datasets
         self._clock = clock
         self._changed = changed
         # A request that is sent twice at once is handled twice in a row: the second finds what the first one made.
         self._under_way = KeyedLocks()
 
-    async def plan(self, team: str, request: PlanRequest) -> Plan:
-        """The figures for datasets, model and steps. Raises UserError as `submit` does; claims nothing."""
-        model = self._model(request.starting_model)
-        self._check_ids(request.dataset_ids)
-        found = await self._datasets.look(team, request.dataset_ids)
-        labels = common_labels(found)
-        trainers = await self._trainers.all()
-        minutes_left = (await self._teams.available(team, self._clock.now()))[0] / 60
-        return await self._figures(model, found, labels, request.steps, trainers, minutes_left)
+    async def plan(self, who: Principal, request: PlanRequest) -> Plan:
+        """The figures, the place in the queue and whether it would be refused. Raises UserError as `submit` does; claims
+        nothing."""
+        parent = None if request.parent_id is None else await self._parent(who.team, request.parent_id)
+        model = self._figures.model(request.starting_model if parent is None else parent.view.starting_model)
+        self._figures.requires(request.requires)
+        dataset_ids = _together(parent, request.dataset_ids)
+        self._figures.dataset_ids(dataset_ids)
+        found = await self._datasets.look(who.team, dataset_ids)
+        await self._board.refresh()
+        plan = await self._figures.plan(
+            model,
+            found,
+            _labels(found, parent),
+            steps=request.steps,
+            requires=request.requires,
+            minutes_left=(await self._teams.available(who.team, self._clock.now()))[0] / 60,
+        )
+        seconds = 60 * self._figures.minutes(request.max_minutes, plan.default_max_minutes)
+        job = self._figures.waiting_job("", who.team, plan, request.requires)
+        room, _ = await self._reservations.room(job, Asker.of(who), plan, seconds)
+        refused = admit(job.needs, seconds, room, self._clock.now())
+        if refused is not None:
+            return msgspec.structs.replace(plan, refusal=refused.reason, retry_after_seconds=refused.retry_after)
+        return msgspec.structs.replace(plan, place=await self._figures.place(job, plan, seconds))
 
     async def submit(self, who: Principal, job_id: str, request: JobRequest) -> Job:
         """The new job, QUEUED or TRY_AGAIN_LATER. Raises UserError; then nothing is claimed, reserved or kept."""
         async with self._under_way.hold(job_id):
-            return await self._submit(who, job_id, request)
+            fingerprint = _fingerprint(request)
+            existing = await self._jobs.find(job_id)
+            if existing is not None:
+                return _same(existing, fingerprint)
+            wanted = Wanted(
+                job_id=job_id,
+                who=who,
+                description=self._figures.description(request.description),
+                starting_model=self._figures.model(request.starting_model).key,
+                dataset_ids=request.dataset_ids,
+                steps=request.steps,
+                max_minutes=request.max_minutes,
+                when_room=request.when_room,
+                requires=request.requires,
+                fingerprint=fingerprint,
+            )
+            return await self._submit(wanted)
 
-    async def _submit(self, who: Principal, job_id: str, request: JobRequest) -> Job:
-        fingerprint = hashlib.sha256(msgspec.json.encode(request)).hexdigest()
-        existing = await self._jobs.find(job_id)
-        if existing is not None:
-            return _same(existing, fingerprint)
-        model = self._model(request.starting_model)
-        description = self._description(request.description)
-        self._check_ids(request.dataset_ids)
-        found = await self._datasets.claim(who.team, job_id, description, request.dataset_ids)
+    async def more(self, who: Principal, parent_id: str, job_id: str, request: MoreRequest) -> Job:
+        """A new job that trains a model more, on its own datasets and those named. Raises UserError as `submit` does, and where
+        the parent can't be trained on from."""
+        async with self._under_way.hold(job_id):
+            fingerprint = _fingerprint(request, parent_id)
+            existing = await self._jobs.find(job_id)
+            if existing is not None:
+                return _same(existing, fingerprint)
+            description = self._figures.description(request.description)
+            now = self._clock.now()
+            parent = await self._jobs.decide(
+                parent_id, lambda job: orders.claim_by_child(job, job_id, now), team=who.team
+            )
+            try:
+                return await self._submit(
+                    Wanted(
+                        job_id=job_id,
+                        who=who,
+                        description=description,
+                        starting_model=parent.view.starting_model,
+                        dataset_ids=_together(parent, request.dataset_ids),
+                        steps=request.steps,
+                        max_minutes=request.max_minutes,
+                        when_room=request.when_room,
+                        requires=request.requires,
+                        fingerprint=fingerprint,
+                        parent=parent,
+                    )
+                )
+            except BaseException:
+                # The parent may be deleted again (if this fails too, the cleaner finds the claim).
+                if await self._jobs.find(job_id) is None:
+                    await self._jobs.decide(parent_id, lambda job: orders.release_child(job, job_id))
+                raise
+
+    async def retry(self, who: Principal, job_id: str, *, when_room: bool) -> Job:
+        """Try a job again that had to be tried later: QUEUED now, or still TRY_AGAIN_LATER with what is the reason now."""
+        async with self._under_way.hold(job_id):
+            return await self._again(await self._jobs.get(who.team, job_id), who, when_room=when_room, approve=False)
+
+    async def approve(self, who: Principal, job_id: str) -> Job:
+        """A mentor lets a member's job pass the cap, and it is tried again. Raises IllegalTransition for one that doesn't
+        wait for it."""
+        async with self._under_way.hold(job_id):
+            job = await self._jobs.get(who.team, job_id)
+            if job.view.reason is None or job.view.reason.code != "needs_approval":
+                raise IllegalTransition(job.view.state.value, "approve")
+            return await self._again(job, who, when_room=job.view.when_room, approve=True)
+
+    async def when_room(self, job: Job) -> Job | None:
+        """Queue a job by itself if there is room; None where nothing changed."""
+        async with self._under_way.hold(job.view.id):
+            now = self._clock.now()
+            refused = await self._reservations.again(job, Asker(job.view.created_by, _is_capped(job)))
+            if refused is not None:
+                reason = job.view.reason
+                due = job.view.retry_after is not None and job.view.retry_after <= now
+                if reason is not None and reason.code == refused.reason.code and not due:
+                    return None
+                decided = await self._jobs.decide(
+                    job.view.id, lambda job: orders.refuse_again(job, refused, now, when_room=job.view.when_room)
+                )
+            else:
+                decided = await self._admit(job, by=None, approved_by=None)
+            self._changed(decided)
+            return decided
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, wanted: Wanted) -> Job:
+        self._figures.dataset_ids(wanted.dataset_ids)
+        self._figures.requires(wanted.requires)
+        team, job_id = wanted.who.team, wanted.job_id
+        found = await self._datasets.claim(team, job_id, wanted.description, wanted.dataset_ids)
         try:
-            job, refused = await self._decide(who, job_id, request, description, model, found, fingerprint)
+            job, refused = await self._decide(wanted, found)
             kept = await self._jobs.insert(job)
         except BaseException:
             # Nothing came of it: the datasets are free again (if this fails too, the cleaner finds the claim), unless
             # the same request, sent twice at once to two schedulers, made the job meanwhile.
             if await self._jobs.find(job_id) is None:
-                await self._datasets.release(who.team, job_id)
+                await self._datasets.release(team, job_id)
             raise
         if refused is None:
-            await self._teams.arrived(who.team, job_id)
+            await self._teams.arrived(team, job_id)
         if not kept:
             winner = await self._jobs.find(job_id)
             assert winner is not None
-            return _same(winner, fingerprint)
+            return _same(winner, wanted.fingerprint)
         self._changed(job)
         return job
 
-    async def _decide(
-        self,
-        who: Principal,
-        job_id: str,
-        request: JobRequest,
-        description: str,
-        model: StartingModel,
-        found: Sequence[DatasetView],
-        fingerprint: str,
-    ) -> tuple[Job, Refused | None]:
-        labels = common_labels(found)
-        trainers = await self._trainers.all()
-        figures = await self._figures(model, found, labels, request.steps, trainers, 0.0)
-        minutes = self._minutes(request.max_minutes, figures.default_max_minutes)
-        now = self._clock.now()
-        waiting = WaitingJob(
-            id=job_id,
-            team=who.team,
-            queued_at=now,
-            front=False,
-            starting_model=model.key,
-            accelerator=figures.accelerator,
+    async def _decide(self, wanted: Wanted, found: Sequence[DatasetView]) -> tuple[Job, Refused | None]:
+        parent, who = wanted.parent, wanted.who
+        labels = _labels(found, parent)
+        await self._board.refresh()
+        plan = await self._figures.plan(
+            self._figures.model(wanted.starting_model),
+            found,
+            labels,
+            steps=wanted.steps,
+            requires=wanted.requires,
+            minutes_left=0.0,
         )
-        refused = await self._reserve(who.team, waiting, minutes * 60, trainers, now)
-        reserved = 0 if refused else minutes * 60
+        seconds = 60 * self._figures.minutes(wanted.max_minutes, plan.default_max_minutes)
+        waiting = self._figures.waiting_job(wanted.job_id, who.team, plan, wanted.requires)
+        refused = await self._reservations.reserve(waiting, Asker.of(who), plan, seconds)
+        now = self._clock.now()
+        reserved = 0 if refused else seconds
         view = JobView(
-            id=job_id,
+            id=wanted.job_id,
             team=who.team,
             version=1,
             state=JobState.TRY_AGAIN_LATER if refused else JobState.QUEUED,
-            description=description,
+            description=wanted.description,
             created_by=who.name,
             created_at=now,
             queued_at=None if refused else now,
             ended_at=now if refused else None,
-            starting_model=model.key,
+            starting_model=plan.starting_model,
             dataset_ids=[dataset.id for dataset in found],
             dataset_names=[dataset.name for dataset in found],
             labels=labels,
-            train_frames=figures.train_frames,
-            eval_frames=figures.eval_frames,
-            batch_size=figures.batch_size,
-            steps_requested=figures.steps,
+            train_frames=plan.train_frames,
+            eval_frames=plan.eval_frames,
+            batch_size=plan.batch_size,
+            steps_requested=plan.steps,
             steps_completed=0,
-            max_seconds=minutes * 60,
+            max_seconds=seconds,
             attempt=0,
             reason=refused.reason if refused else None,
-            retry_after=now + timedelta(seconds=refused.retry_after) if refused else None,
+            retry_after=None
+            if refused is None or refused.retry_after is None
+            else now + timedelta(seconds=refused.retry_after),
             reserved_seconds=reserved,
             used_seconds=0 if refused else None,
             refunded_seconds=0 if refused else None,
+            when_room=wanted.when_room and refused is not None,
+            requires=wanted.requires,
+            parent_id=None if parent is None else parent.view.id,
+            parent_description=None if parent is None else parent.view.description,
+            previous_steps=0 if parent is None else parent.view.previous_steps + parent.view.steps_completed,
         )
         job = Job(
             view=view,
@@ -164,171 +275,86 @@ class Submissions:
                 )
                 for d in found
             ],
-            accelerator=figures.accelerator,
-            seed=zlib.crc32(job_id.encode()),
+            accelerator=plan.accelerator,
+            seed=zlib.crc32(wanted.job_id.encode()),
             checkpoint_every=self._settings.checkpoint_every,
             lease_seconds=self._settings.lease_seconds,
             max_attempts=self._settings.max_attempts,
-            fingerprint=fingerprint,
-            ledger=[] if refused else [budget.reservation(job_id, reserved, now)],
-            to_release=refused is not None,
+            fingerprint=wanted.fingerprint,
+            ledger=[] if refused else [budget.reservation(wanted.job_id, reserved, now)],
+            init_prefix=None if parent is None or parent.view.checkpoint is None else parent.view.checkpoint.prefix,
+            capped=not who.may("mentor"),
+            to_release=refused is not None and not wanted.when_room,
         )
         return job, refused
 
-    async def _reserve(
-        self, team: str, job: WaitingJob, seconds: int, trainers: Sequence[Trainer], now: datetime
-    ) -> Refused | None:
-        """Reserve the minutes if the job may queue; looks again where another submit of the team came between."""
-        for _ in range(_RESERVE_TRIES):
-            left, version = await self._teams.available(team, now, besides=job.id)
-            room = Room(
-                trainers=trainers,
-                lease=timedelta(seconds=self._settings.lease_seconds),
-                waiting=len(await self._jobs.waiting()),
-                max_waiting=self._settings.max_queued,
-                team_jobs=await self._jobs.count_alive(team),
-                max_team_jobs=self._settings.max_team_jobs,
-                balance_seconds=left,
-                earliest_refund=await self._earliest_refund(team, now),
+    async def _again(self, job: Job, who: Principal, *, when_room: bool, approve: bool) -> Job:
+        """One more try at admission. The datasets are claimed again first: nobody has kept them, unless for `when_room`."""
+        if job.view.state is not JobState.TRY_AGAIN_LATER:
+            raise IllegalTransition(job.view.state.value, "retry")
+        job_id, now = job.view.id, self._clock.now()
+        job = await self._jobs.decide(job_id, orders.keep_claims, team=who.team)
+        try:
+            await self._datasets.claim(job.view.team, job_id, job.view.description, job.view.dataset_ids)
+            capped = _is_capped(job) and not who.may("mentor")
+            refused = await self._reservations.again(job, Asker(job.view.created_by, capped))
+        except TrainyardError:
+            await self._jobs.decide(job_id, orders.let_claims_go)
+            raise
+        if refused is None:
+            decided = await self._admit(job, by=who.name, approved_by=who.name if approve else None)
+        else:
+            decided = await self._jobs.decide(
+                job_id, lambda job: orders.refuse_again(job, refused, now, when_room=when_room), team=who.team
             )
-            refused = admit(job, seconds, room, now)
-            if refused is not None or await self._teams.reserve(team, job.id, seconds, now, version=version):
-                return refused
-        raise Retry(f"team {team} kept changing under {_RESERVE_TRIES} reservations")
+        self._changed(decided)
+        return decided
 
-    async def _earliest_refund(self, team: str, now: datetime) -> datetime | None:
-        ends = [
-            now + timedelta(seconds=job.view.max_seconds - job.view.stepping_seconds_before)
-            for job in await self._jobs.active()
-            if job.view.team == team
-        ]
-        return min(ends, default=None)
-
-    async def _figures(
-        self,
-        model: StartingModel,
-        found: Sequence[DatasetView],
-        labels: list[str],
-        steps: int | None,
-        trainers: Sequence[Trainer],
-        minutes_left: float,
-    ) -> Plan:
-        accelerator = self._accelerator(model, trainers)
-        train_frames = sum(dataset.train_frames for dataset in found)
-        batch_size = epochs.fitting_batch_size(model.batch_size[accelerator], train_frames)
-        limits = self._settings
-        recommended = epochs.recommended_steps(train_frames, batch_size, limits.min_steps, limits.max_steps)
-        steps = self._steps(recommended if steps is None else steps)
-        paces = await self._jobs.finished_paces(model.key, batch_size, accelerator)
-        pace = seconds_per_step(model.key, batch_size, accelerator, paces)
-        stepping = steps * pace
-        work = Work(
-            job_id="",
-            remaining_steps=steps,
-            seconds_per_step=pace,
-            checkpoint_every=limits.checkpoint_every,
-            max_seconds=stepping,
-        )
-        wall = work.seconds(1.0)
-        per_epoch = epochs.steps_per_epoch(train_frames, batch_size)
-        performed = epochs.epochs_of(steps, train_frames, batch_size)
-        default_minutes = budget.default_max_minutes(stepping)
-        return Plan(
-            starting_model=model.key,
-            accelerator=accelerator,
-            train_frames=train_frames,
-            eval_frames=sum(dataset.eval_frames for dataset in found),
-            labels=labels,
-            batch_size=batch_size,
-            steps_per_epoch=per_epoch,
-            steps=steps,
-            epochs=performed,
-            recommended_steps=recommended,
-            estimated_seconds=wall,
-            seconds_per_step=pace,
-            default_max_minutes=min(default_minutes, limits.max_minutes),
-            minutes_left=minutes_left,
-            sentences=[
-                f"Your data has {_count(train_frames, 'training picture')}.",
-                f"Each step looks at {batch_size} of them: that is the batch size.",
-                f"One epoch, a full pass over your data, takes {_count(per_epoch, 'step')}.",
-                f"{steps:,} steps perform {_count(performed, 'epoch')}; {recommended:,} steps are recommended.",
-                f"It will take about {_span(wall)} on a {accelerator.upper()} trainer. Only time spent on steps that are"
-                " saved counts against your minutes.",
-            ],
-        )
-
-    def _accelerator(self, model: StartingModel, trainers: Sequence[Trainer]) -> Accelerator:
-        """The best kind that a live trainer offers."""
-        lease, now = timedelta(seconds=self._settings.lease_seconds), self._clock.now()
-        kinds: tuple[Accelerator, ...] = ("gpu", "cpu")
-        for kind in kinds:
-            probe = WaitingJob(id="", team="", queued_at=now, front=False, starting_model=model.key, accelerator=kind)
-            if any(is_live(trainer, lease, now) and can_hold(trainer, probe) for trainer in trainers):
-                return kind
-        return "cpu"
-
-    def _model(self, key: str) -> StartingModel:
-        model = STARTING_MODELS.get(key)
-        if model is None:
-            _refuse("starting_model", f"There is no starting model {key!r}; there is: {', '.join(STARTING_MODELS)}.")
-        return model
-
-    def _steps(self, steps: int) -> int:
-        lowest, highest = self._settings.min_steps, self._settings.max_steps
-        if not lowest <= steps <= highest:
-            _refuse("steps", f"The number of steps must be from {lowest:,} to {highest:,}; it is {steps:,}.")
-        return steps
-
-    def _minutes(self, minutes: int | None, default: int) -> int:
-        if minutes is None:
-            return default
-        if not 1 <= minutes <= self._settings.max_minutes:
-            _refuse(
-                "max_minutes",
-                f"The maximum training time must be from 1 to {self._settings.max_minutes} minutes; it is {minutes}.",
+    async def _admit(self, job: Job, *, by: str | None, approved_by: str | None) -> Job:
+        """Queue a job whose minutes are announced."""
+        now, seconds = self._clock.now(), job.view.max_seconds
+        try:
+            return await self._jobs.decide(
+                job.view.id, lambda job: orders.admit(job, seconds, now, by=by, approved_by=approved_by)
             )
-        return minutes
+        except Stale as late:
+            # Another scheduler admitted it in the meantime: that is what was asked for.
+            found = await self._jobs.find(job.view.id)
+            if found is None or found.view.state in TERMINAL:
+                raise IllegalTransition(JobState.TRY_AGAIN_LATER.value, "retry") from late
+            return found
+        finally:
+            await self._teams.arrived(job.view.team, job.view.id)
 
-    def _description(self, text: str) -> str:
-        description = " ".join(text.split())
-        if not 1 <= len(description) <= LONGEST_DESCRIPTION:
-            _refuse(
-                "description",
-                f"The description must have 1 to {LONGEST_DESCRIPTION} characters; it has {len(description)}.",
-            )
-        if not description.isprintable():
-            _refuse("description", f"The description must be printable text; it is {description!r}.")
-        return description
-
-    def _check_ids(self, dataset_ids: Sequence[str]) -> None:
-        if not 1 <= len(dataset_ids) <= _MOST_DATASETS:
-            _refuse("dataset_ids", f"Choose 1 to {_MOST_DATASETS} datasets; there are {len(dataset_ids)}.")
-        twice = sorted({dataset_id for dataset_id in dataset_ids if dataset_ids.count(dataset_id) > 1})
-        if twice:
-            _refuse("dataset_ids", f"Name each dataset once; named more often: {', '.join(twice)}.")
+    async def _parent(self, team: str, job_id: str) -> Job:
+        parent = await self._jobs.get(team, job_id)
+        orders.claim_by_child(parent, "", self._clock.now())  # whether it could be claimed; nothing is
+        return parent
 
 
-def common_labels(datasets: Sequence[DatasetView]) -> list[str]:
-    """The labels, sorted, that all datasets have. Raises UserError `labels_differ` that says which differ where."""
-    wanted = sorted(label.name for label in datasets[0].labels)
-    differences = []
-    for dataset in datasets[1:]:
-        names = {label.name for label in dataset.labels}
-        missing, extra = sorted(set(wanted) - names), sorted(names - set(wanted))
-        if missing or extra:
-            differences.append({"dataset_id": dataset.id, "name": dataset.name, "missing": missing, "extra": extra})
-    if differences:
-        told = "; ".join(
-            f"{d['name']} lacks {d['missing'] or 'nothing'} and adds {d['extra'] or 'nothing'}" for d in differences
-        )
+def _is_capped(job: Job) -> bool:
+    return job.capped and job.view.approved_by is None
+
+
+def _together(parent: Job | None, dataset_ids: Sequence[str]) -> list[str]:
+    return [*([] if parent is None else parent.view.dataset_ids), *dataset_ids]
+
+
+def _labels(found: Sequence[DatasetView], parent: Job | None) -> list[str]:
+    """The labels that all datasets have. Raises UserError `labels_differ`, also where they aren't the parent's."""
+    labels = common_labels(found)
+    if parent is not None and labels != parent.view.labels:
         raise UserError(
             "labels_differ",
-            f"Datasets that are trained together must have the same labels. Compared with {datasets[0].name}: {told}.",
+            f"{parent.view.description} knows the labels {', '.join(parent.view.labels)}; the datasets have"
+            f" {', '.join(labels)}. More training needs the same ones.",
             "dataset_ids",
-            details={"differences": differences},
         )
-    return wanted
+    return labels
+
+
+def _fingerprint(request: JobRequest | MoreRequest, parent_id: str = "") -> str:
+    return hashlib.sha256(parent_id.encode() + msgspec.json.encode(request)).hexdigest()
 
 
 def _same(job: Job, fingerprint: str) -> Job:
@@ -339,17 +365,6 @@ def _same(job: Job, fingerprint: str) -> Job:
             "Idempotency-Key",
             status=422,
         )
+    if job.deleted_at is not None:
+        raise NotFound("job", job.view.id)
     return job
-
-
-def _span(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return _count(minutes, "minute") if minutes < 90 else f"{minutes / 60:.1f} hours"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _refuse(field: str, message: str) -> NoReturn:
-    raise UserError(f"bad_{field}", message, field)

@@ -37,6 +37,10 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+# What these changes mean is in the notice that came with them.
+_TOLD_BY_NOTICE = frozenset({"noticed", "pause", "requeued"})
+
+
 def history_entry(event: str, at: datetime, changed: JobChanged) -> HistoryEntry:
     """What `changed` adds to the story of its model."""
     job = changed.job
@@ -56,8 +60,10 @@ def _sentence(trigger: str, job: JobView) -> str:
         return f"Checkpoint saved at step {checkpoint.step}{score}."
     if trigger == "exported" and (export := job.export) is not None:
         return f"Exported at step {export.step}: {', '.join(file.format for file in export.files)}."
-    if trigger == "noticed" and job.notices:
+    if trigger in _TOLD_BY_NOTICE and job.notices:
         return job.notices[-1].message
+    if trigger == "priority":
+        return f"An operator gave it the priority {job.priority}."
     if trigger == "assign" and job.trainer is not None:
         return f"Assigned to trainer {job.trainer}, attempt {job.attempt}."
     return MEANINGS[job.state] if job.reason is None else job.reason.message

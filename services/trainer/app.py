@@ -18,6 +18,7 @@ from services.trainer.handlers import CommandHandlers
 from services.trainer.heartbeat import Heart
 from services.trainer.holdings import Holdings
 from services.trainer.machine import survey
+from services.trainer.meter import METER_SECONDS, meter
 from services.trainer.patience import Patience
 from services.trainer.reporter import Reporter
 from services.trainer.settings import TrainerSettings
@@ -61,9 +62,12 @@ async def compose(runtime: Runtime[TrainerSettings], _: web.Application) -> None
     )
     holdings = Holdings(tools, machine.slots, runtime.metrics)
     runtime.stack.callback(holdings.kill_all)
+    gauge = meter(machine, os.environ, clock)
     heart = Heart(
         reporter,
         machine=machine,
+        labels=settings.trainer_labels,
+        reading=gauge.newest,
         clock=clock,
         started_at=clock.now(),
         seconds=settings.heartbeat_seconds,
@@ -77,8 +81,9 @@ async def compose(runtime: Runtime[TrainerSettings], _: web.Application) -> None
         await heart.leave()
 
     runtime.on_drain(drain)
+    runtime.duty("meter", gauge.look, seconds=METER_SECONDS)
     # The queue first: whoever hears a heartbeat may send a command.
-    await bus.consume(trainer_queue(trainer), CommandHandlers(holdings, reporter).table())
+    await bus.consume(trainer_queue(trainer), CommandHandlers(holdings, reporter, runtime.stopping.set).table())
     holdings.changed = runtime.duty("heartbeat", heart.beat, seconds=settings.heartbeat_seconds).wake
 
 

@@ -1,6 +1,7 @@
 """The life of one attempt at a job: announce, prepare, run the child, publish, say how it ended.
 
-Owns the order of these and how each failure ends; the work of each is in preparation, supervisor, publisher and reporter.
+Owns the order of these and how each failure ends; the work of each is in preparation, supervisor, conversation, publisher and
+reporter.
 """
 
 from __future__ import annotations
@@ -11,25 +12,26 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 
 from services.trainer import domain, machine
 from services.trainer.checkpoints import Checkpoints
+from services.trainer.conversation import Conversation, cancelled
 from services.trainer.data import DatasetCache
 from services.trainer.domain import Lease, LeaseLost, Order
 from services.trainer.machine import Slot
 from services.trainer.patience import Patience, StoreUnavailable
-from services.trainer.preparation import BadDataset, fetch_shards, find_resume, make_spec
-from services.trainer.protocol import FromChild, RunEnded, RunFailed, RunProgressed, RunSpec, StopReason
+from services.trainer.preparation import BadDataset, BadParent, fetch_shards, find_resume, make_spec
+from services.trainer.protocol import RunEnded, RunFailed, RunSpec, StopReason
 from services.trainer.publisher import Publisher
-from services.trainer.reporter import Progress, Reporter, Voice
+from services.trainer.reporter import Reporter, Voice
 from services.trainer.settings import TrainerSettings
 from services.trainer.supervisor import BadChild, Child
 from services.trainer.threads import abandonable
+from services.trainer.watchdog import Watchdog
 from shared.contract.events import TrainingAccepted, TrainingEnded
 from shared.contract.views import Reason
 from shared.runtime import log
@@ -40,7 +42,6 @@ from shared.runtime.clock import Clock
 _EXIT_SECONDS = 15.0
 
 T = TypeVar("T")
-Inbox = asyncio.Queue[tuple[FromChild, datetime] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +84,18 @@ class Attempt:
         self._stop: StopReason | None = None
         self._stop_asked = asyncio.Event()
         self._child: Child | None = None
+        self._conversation: Conversation | None = None
         self._cut = False
-        self._step = 0
+        # Until the store has told, what the scheduler has heard of earlier attempts is all that is known.
+        self._reached = self._durable = order.assign.known_step
         self._log = log.get("attempt")
 
     def stop(self, reason: StopReason) -> None:
         """End in good order: with a final checkpoint where steps were made."""
         self._stop = domain.stronger(self._stop, reason)
         self._stop_asked.set()
-        if self._child is not None:
-            self._child.stop(self._stop)
+        if self._conversation is not None:
+            self._conversation.stop(self._stop)
 
     def cut(self) -> None:
         """The time for a good end is over: kill the child; what is durable by now is what the next attempt begins from."""
@@ -139,6 +142,8 @@ class Attempt:
             raise
         except BadDataset as error:
             reason = domain.failure("bad_dataset", str(error))
+        except BadParent as error:
+            reason = domain.failure("bad_checkpoint", str(error))
         except StoreUnavailable as error:
             reason = domain.failure("artifacts_unavailable", f"The artifact store can't be used: {error}.")
         except BadChild as error:
@@ -151,27 +156,32 @@ class Attempt:
         return self._end("failed", reason=reason, log_tail=tail)
 
     async def _train(self) -> TrainingEnded:
-        resume = await find_resume(self._checkpoints, self._folder / "resume", self._tools.patience)
-        self._step = 0 if resume.checkpoint is None else resume.checkpoint.step
-        await self._publisher.resume(resume)
-        shards = await self._unless_stopped(fetch_shards(self.order, self._tools.cache, self._held))
-        if shards is None:
+        spec = await self._prepare()
+        if spec is None:
             assert self._stop is not None
             return self._end("drained" if self._stop == "drained" else "stopped", reason=domain.stop_reason(self._stop))
-        spec = make_spec(
-            self.order, shards, resume, slot=self.slot, work_dir=self._folder / "run", settings=self._tools.settings
-        )
         spec_file = await abandonable(lambda: _write_spec(spec, self._folder))
         kills = machine.memory_kills()
+        settings = self._tools.settings
         child = self._child = Child.start(
-            self._tools.settings.child_module,
+            settings.child_module,
             spec_file,
             {**os.environ, **self.slot.environment},
         )
-        self._log.info("child.started", pid=child.pid, resumed_from=self._step, slot=self.slot.index)
+        self._log.info("child.started", pid=child.pid, resumed_from=spec.resume_step, slot=self.slot.index)
+        conversation = self._conversation = Conversation(
+            child,
+            step=spec.resume_step,
+            publisher=self._publisher,
+            voice=self.voice,
+            watchdog=Watchdog(
+                stall_seconds=settings.stall_seconds, phase_seconds=settings.phase_seconds, step=spec.resume_step
+            ),
+            clock=self._tools.clock,
+        )
         if self._stop is not None:
-            child.stop(self._stop)
-        last = await self._follow(child)
+            conversation.stop(self._stop)
+        last = await conversation.follow()
         status = await child.finish(_EXIT_SECONDS)
         await self._publisher.close()
         match last:
@@ -181,41 +191,30 @@ class Attempt:
                 return self._end("failed", reason=domain.failure(last.code, last.message), log_tail=child.log_tail())
             case None if self._cut:
                 return self._end("drained", reason=domain.stop_reason("drained"))
+            case None if (stall := conversation.stall) is not None:
+                reason = domain.stalled(stall.phase, seconds=stall.seconds, step=stall.step)
+                return self._end("failed", reason=reason, log_tail=child.log_tail())
             case None:
                 reason = domain.crash(status, memory_kills=machine.memory_kills() - kills)
                 self._log.error("child.crashed", status=status, code=reason.code)
                 return self._end("failed", reason=reason, log_tail=child.log_tail())
 
-    async def _follow(self, child: Child) -> RunEnded | RunFailed | None:
-        """Publish what the child says until its last word; None when it went without one."""
-        inbox: Inbox = asyncio.Queue()
-        progress = Progress(self.voice)
-        tasks = [asyncio.create_task(self._listen(child, inbox, progress)), asyncio.create_task(progress.run())]
-        try:
-            while (item := await inbox.get()) is not None:
-                message, at = item
-                await self._publisher.take(message, at)
-                if isinstance(message, RunEnded | RunFailed):
-                    self._step = message.step
-                    return message
-            # Raises what it found wrong with the child's words.
-            await tasks[0]
+    async def _prepare(self) -> RunSpec | None:
+        """Find out where to go on and fetch what is needed; None if a stop is asked for before that is done."""
+        resume = await self._unless_stopped(
+            find_resume(self._checkpoints, self._folder / "resume", self._tools.patience)
+        )
+        if resume is None:
             return None
-        finally:
-            # Nothing may speak of this attempt when its end is told.
-            await _cancelled(tasks)
-
-    async def _listen(self, child: Child, inbox: Inbox, progress: Progress) -> None:
-        """Read without waiting for what the words cause: an outage must not stop the training."""
-        try:
-            async for message in child.messages():
-                if isinstance(message, RunProgressed):
-                    self._step = message.step
-                    progress.offer(message)
-                else:
-                    inbox.put_nowait((message, self._tools.clock.now()))
-        finally:
-            inbox.put_nowait(None)
+        self._reached = self._durable = 0 if resume.checkpoint is None else resume.checkpoint.step
+        # To its end, stop or no stop: the attempt's own end must not name a checkpoint that nobody has heard of.
+        await self._publisher.resume(resume)
+        shards = await self._unless_stopped(fetch_shards(self.order, self._tools.cache, self._held, resume))
+        if shards is None:
+            return None
+        return make_spec(
+            self.order, shards, resume, slot=self.slot, work_dir=self._folder / "run", settings=self._tools.settings
+        )
 
     async def _unless_stopped(self, work: Awaitable[T]) -> T | None:
         """What `work` gives, None if a stop is asked for before it is done."""
@@ -224,7 +223,7 @@ class Attempt:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             return working.result() if working.done() and not stopping.done() else None
         finally:
-            await _cancelled([working, stopping])
+            await cancelled([working, stopping])
 
     async def _clear(self) -> None:
         """No process, no files, no claim on the cache is left."""
@@ -236,20 +235,16 @@ class Attempt:
 
     def _end(self, outcome: str, *, reason: Reason | None = None, log_tail: Sequence[str] = ()) -> TrainingEnded:
         durable = self._publisher.durable
+        checkpoint_step = self._durable if durable is None else durable.step
+        reached = self._reached if self._conversation is None else self._conversation.step
         return TrainingEnded(
             outcome=outcome,  # type: ignore[arg-type]
-            step=max(self._step, 0 if durable is None else durable.step),
-            checkpoint_step=0 if durable is None else durable.step,
+            step=max(reached, checkpoint_step),
+            checkpoint_step=checkpoint_step,
             stepping_seconds=0.0 if durable is None else durable.stepping_seconds,
             reason=reason,
             log_tail=list(log_tail),
         )
-
-
-async def _cancelled(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _write_spec(spec: RunSpec, folder: Path) -> Path:

@@ -9,6 +9,7 @@ pipe is being listened to. Standard output goes to standard error, where the par
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from services.trainer.engine.control import StopSignal
-from services.trainer.protocol import FromChild, RunFailed, RunSpec, decode_to_child, encode_line
+from services.trainer.protocol import STACKS, FromChild, RunFailed, RunSpec, decode_to_child, encode_line
 
 EXIT_FAILED = 1
 EXIT_ORPHANED = 3
@@ -58,13 +59,14 @@ def listen(source: BinaryIO, stop: StopSignal) -> None:
 
 
 def detach() -> None:
-    """Ignore signals meant for the parent, leave its terminal, and die when it dies."""
+    """Ignore signals meant for the parent, leave its terminal, die when it dies, and print the threads' stacks on STACKS."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if os.getsid(0) != os.getpid() and os.getpgrp() != os.getpid():
         os.setsid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    faulthandler.register(STACKS, file=sys.stderr, all_threads=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 

@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from services.trainer.protocol import StopReason
+from services.trainer.protocol import Phase, StopReason
 from shared.contract.errors import Stale
 from shared.contract.events import JobAssign
 from shared.contract.views import Reason
@@ -181,13 +181,23 @@ def to_delete(
 _STOP_SENTENCES: dict[StopReason, str] = {
     "user": "Stopped on request.",
     "time_limit": "The maximum training time was used up.",
-    "drained": "The trainer was shut down; the job goes on elsewhere.",
+    "drained": "The trainer handed the job back with what it had reached; it goes on from there.",
+}
+_PHASES: dict[Phase, str] = {
+    "preparing": "preparing",
+    "stepping": "making steps",
+    "saving": "saving a checkpoint",
+    "evaluating": "evaluating a checkpoint",
+    "exporting": "exporting the model",
 }
 _REMEDIES = {
     "out_of_memory": "Try again. If it happens again, use a trainer with more memory or a smaller starting model.",
     "nan_loss": "Check the labelled boxes for mistakes, then try again.",
     "bad_data": "Check the datasets of this job, import them again if need be.",
     "bad_dataset": "Import the dataset again and start a new job.",
+    "bad_checkpoint": "Start a new job. If this one was to train a model more, choose another model or none.",
+    "stalled": "Try again. If it happens again, show the log, which ends with where the program was, to whoever runs this "
+    "installation: the trainer's disk or accelerator may be at fault.",
     "artifacts_unavailable": "Try again later. If it happens again, tell whoever runs this installation.",
 }
 _REMEDY = "Try again. If it fails again, show the log to whoever runs this installation."
@@ -217,6 +227,15 @@ def crash(status: int, *, memory_kills: int) -> Reason:
             name = f"signal {-status}"
         return failure("child_crashed", f"The training process crashed ({name}).")
     return failure("child_crashed", f"The training process ended unexpectedly with exit status {status}.")
+
+
+def stalled(phase: Phase, *, seconds: float, step: int) -> Reason:
+    """Why a child was ended that made no headway: for `seconds` in `phase`, with `step` reached."""
+    if phase == "stepping":
+        what = f"made no step for {seconds:.0f} s after step {step}"
+    else:
+        what = f"was {_PHASES[phase]} for {seconds:.0f} s without headway, at step {step},"
+    return failure("stalled", f"The training process {what} and was ended.")
 
 
 def refusal(*, draining: bool) -> Reason:

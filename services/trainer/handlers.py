@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from services.trainer.domain import Answer, Order, answer_assign, is_job_id, refusal
 from services.trainer.holdings import Holdings
 from services.trainer.reporter import Reporter
 from shared.contract.errors import Reject, Stale
-from shared.contract.events import JobAssign, JobStop, TrainingAccepted, TrainingEnded
+from shared.contract.events import JobAssign, JobStop, TrainerDrain, TrainingAccepted, TrainingEnded
 from shared.contract.wire import Envelope
 from shared.runtime.bus import Handlers
 
 
 class CommandHandlers:
-    """What JobAssign and JobStop do."""
+    """What JobAssign, JobStop and TrainerDrain do. `leave` begins the end of this process, as SIGTERM does."""
 
-    def __init__(self, holdings: Holdings, reporter: Reporter) -> None:
+    def __init__(self, holdings: Holdings, reporter: Reporter, leave: Callable[[], None]) -> None:
         self._holdings = holdings
         self._reporter = reporter
+        self._leave = leave
 
     def table(self) -> Handlers:
         """The handler of each command."""
-        return {JobAssign: self.assign, JobStop: self.stop}
+        return {JobAssign: self.assign, JobStop: self.stop, TrainerDrain: self.drain}
 
     async def assign(self, envelope: Envelope) -> None:
         """Hold the job, say again that we do, or hand it back at once."""
@@ -49,14 +52,21 @@ class CommandHandlers:
                 raise Stale(f"attempt {order.attempt} of job {order.job_id} was here before")
 
     async def stop(self, envelope: Envelope) -> None:
-        """End an attempt in good order, or drop it without a word."""
+        """End an attempt in good order, hand it back with what it has reached, or drop it without a word."""
         job_id, attempt = _subject(envelope)
         assert isinstance(envelope.body, JobStop)
         match envelope.body.reason:
             case "user":
                 self._holdings.stop(job_id, attempt, "user")
+            case "drain":
+                self._holdings.stop(job_id, attempt, "drained")
             case "release":
                 await self._holdings.release(job_id, attempt)
+
+    async def drain(self, _: Envelope) -> None:
+        """Take no more jobs, hand back those that are held, and end."""
+        self._holdings.draining = True
+        self._leave()
 
     async def _refuse(self, order: Order) -> None:
         """Hand an attempt back. What it knows of its checkpoint is what the scheduler told us."""

@@ -6,11 +6,12 @@ Owns the heartbeat's content and what a confirmed one means; which jobs are held
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from services.trainer.domain import Lease
 from services.trainer.machine import Machine
+from services.trainer.meter import Reading
 from services.trainer.reporter import Reporter
 from shared.contract.errors import Retry
 from shared.contract.events import HeldJob, TrainerGone, TrainerHeartbeat
@@ -23,13 +24,16 @@ _PATIENCE = 0.2
 
 
 class Heart:
-    """`beat` once per round; `leave` once, at the very end. `held` gives the jobs whose leases still hold, with them."""
+    """`beat` once per round; `leave` once, at the very end. `held` gives the jobs whose leases still hold, with them;
+    `reading` how busy the machine was when it was last looked at."""
 
     def __init__(
         self,
         reporter: Reporter,
         *,
         machine: Machine,
+        labels: Mapping[str, str],
+        reading: Callable[[], Reading],
         clock: Clock,
         started_at: datetime,
         seconds: float,
@@ -37,6 +41,8 @@ class Heart:
     ) -> None:
         self._reporter = reporter
         self._machine = machine
+        self._labels = dict(labels)
+        self._reading = reading
         self._clock = clock
         self._started_at = started_at
         self._seconds = seconds
@@ -51,7 +57,7 @@ class Heart:
         async with self._turn:
             if self._gone:
                 return
-            held = self._held()
+            held, reading = self._held(), self._reading()
             heartbeat = TrainerHeartbeat(
                 trainer=self._reporter.trainer,
                 slots=len(self._machine.slots),
@@ -61,6 +67,9 @@ class Heart:
                 held=[job for job, _ in held],
                 draining=self.draining,
                 started_at=self._started_at,
+                labels=self._labels,
+                utilization=reading.utilization,
+                memory_used_bytes=reading.memory_used_bytes,
             )
             sent = self._clock.monotonic()
             patience = max([self._seconds, *(lease.seconds * _PATIENCE for _, lease in held)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trainer says about itself. `memory_bytes` is a GPU's memory (the smallest), else the machine's."""
+    """What a trainer says about itself. `memory_bytes` is what a slot has, the poorest one where they differ: its share of its
+    GPU's memory, or of the machine's."""
 
     accelerator: Accelerator
     device: str
@@ -60,20 +62,27 @@ def survey(*, slots: int | None, environ: Mapping[str, str]) -> Machine:
     memory, cores = machine_memory(), os.cpu_count() or 1
     if gpus:
         names = sorted({gpu.name for gpu in gpus})
+        made = [Slot(i, gpus[i % len(gpus)].index, 0) for i in range(slots or len(gpus))]
         return Machine(
-            accelerator="gpu",
-            device=" + ".join(names),
-            memory_bytes=min(gpu.memory_bytes or memory for gpu in gpus),
-            slots=[Slot(i, gpus[i % len(gpus)].index, 0) for i in range(slots or len(gpus))],
+            accelerator="gpu", device=" + ".join(names), memory_bytes=slot_memory(gpus, made, memory), slots=made
         )
     count = slots or 1
     threads = 0 if count == 1 else max(1, cores // count)
     return Machine(
         accelerator="cpu",
         device=f"{cpu_name()} ({cores} cores)",
-        memory_bytes=memory,
+        memory_bytes=memory // count,
         slots=[Slot(i, None, threads) for i in range(count)],
     )
+
+
+def slot_memory(gpus: Sequence[Gpu], slots: Sequence[Slot], machine: int) -> int:
+    """Bytes that the poorest of `slots` has: those of one GPU share its memory. GPUs that don't say what they have share the
+    `machine`'s with all slots on such GPUs."""
+    users = Counter(slot.gpu for slot in slots)
+    sharing = sum(users[gpu.index] for gpu in gpus if not gpu.memory_bytes)
+    used = [gpu for gpu in gpus if users[gpu.index]]
+    return min(gpu.memory_bytes // users[gpu.index] if gpu.memory_bytes else machine // sharing for gpu in used)
 
 
 def query_gpus(environ: Mapping[str, str]) -> list[Gpu]:
@@ -158,21 +167,21 @@ def cpu_name() -> str:
 def machine_memory() -> int:
     """Bytes of memory that this process may use: the machine's, or its control group's limit where that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _group_file("memory.max").strip()
+    limit = group_file("memory.max").strip()
     return min(total, int(limit)) if limit.isdigit() else total
 
 
 def memory_kills() -> int:
     """How many processes of our control group the kernel has killed for want of memory; 0 where it doesn't count."""
-    for line in _group_file("memory.events").splitlines():
+    for line in group_file("memory.events").splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill":
             return int(count)
     return 0
 
 
-def _group_file(name: str) -> str:
-    """A file of our control group (version 2), empty where there is none."""
+def group_file(name: str) -> str:
+    """What a file of our control group (version 2) says, nothing where there is none."""
     try:
         groups = Path("/proc/self/cgroup").read_text()
         own = next((line[3:] for line in groups.splitlines() if line.startswith("0::")), "/")

@@ -28,6 +28,10 @@ class BadDataset(Exception):
     """A dataset of the job can't be trained on; the text is a sentence for the user."""
 
 
+class BadParent(Exception):
+    """The model that the job starts from can't be read; the text is a sentence for the user."""
+
+
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """Where to go on: a checkpoint, its files, its evaluation if known. `unreadable` are newer ones that had to be skipped."""
 
@@ -60,8 +64,9 @@ async def find_resume(checkpoints: Checkpoints, folder: Path, patience: Patience
     return Resume(unreadable=unreadable)
 
 
-async def fetch_shards(order: Order, cache: DatasetCache, stack: AsyncExitStack) -> Shards:
-    """All datasets of the job in the cache, kept there until `stack` is closed. Raises BadDataset and StoreUnavailable."""
+async def fetch_shards(order: Order, cache: DatasetCache, stack: AsyncExitStack, resume: Resume) -> Shards:
+    """All datasets of the job in the cache, kept there until `stack` is closed, and the parent model's checkpoint: a job that
+    goes on from a checkpoint of its own needs none. Raises BadDataset, BadParent and StoreUnavailable."""
     train: list[str] = []
     evaluation: list[str] = []
     for source in order.assign.datasets:
@@ -73,11 +78,11 @@ async def fetch_shards(order: Order, cache: DatasetCache, stack: AsyncExitStack)
         evaluation += _files(folder, "eval")
         _check(source, folder)
     init_dir: str | None = None
-    if order.assign.init_prefix is not None:
+    if order.assign.init_prefix is not None and resume.checkpoint is None:
         try:
             init_dir = str(await stack.enter_async_context(cache.use(order.assign.init_prefix)))
         except Corrupt as error:
-            raise BadDataset(f"The model to start from can't be read: {error}.") from error
+            raise BadParent(f"The model to start from can't be read: {error}.") from error
     return Shards(train=train, eval=evaluation, init_dir=init_dir)
 
 
@@ -110,6 +115,7 @@ def make_spec(
         resume_evaluated=checkpoint is None or resume.evaluation is not None,
         init_dir=shards.init_dir,
         threads=slot.threads,
+        learning_rate_scale=assign.learning_rate_scale,
     )
 
 

@@ -4,18 +4,22 @@ Owns the message types and their encoding. Knows neither the bus nor TensorFlow:
 the child (TensorFlow, no bus) both import it. The parent writes a `RunSpec` to a file and starts
 `python -m services.trainer.child <spec file> <fd in> <fd out>`; then the child reports and the parent may send
 `StopRun`. End of file on either side means that the other is gone: the child ends at once, the parent takes it
-for a crash unless `RunEnded` or `RunFailed` came before.
+for a crash unless `RunEnded` or `RunFailed` came before. The signal STACKS makes the child print what each thread is at.
 
 Local paths are absolute, on the machine that both share. Durations are seconds.
 """
 
 from __future__ import annotations
 
+import signal
 from typing import Literal
 
 import msgspec
 
+STACKS = signal.SIGUSR1
+
 StopReason = Literal["user", "time_limit", "drained"]
+Phase = Literal["preparing", "stepping", "saving", "evaluating", "exporting"]
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +30,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     is saved at each multiple of it and at the last step. `max_stepping_seconds` bounds stepping over all attempts.
     `resume_dir` holds the files of an earlier checkpoint of this job, None to start from step 0; `resume_seconds` is the
     stepping time that it had cost, `resume_evaluated` whether its evaluation has been announced.
-    `init_dir` holds a parent model's checkpoint (same labels) to start the weights from.
+    `init_dir` holds a parent model's checkpoint (same labels) to start the weights from. `learning_rate_scale`, above 0 and
+    at most 1, multiplies the schedule's rates.
     """
 
     job_id: str
@@ -52,6 +57,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     resume_evaluated: bool = True
     init_dir: str | None = None
     threads: int = 0
+    learning_rate_scale: float = 1.0
 
 
 class StopRun(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
@@ -67,11 +73,20 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag="notice"):
     message: str
 
 
+class RunPhase(msgspec.Struct, frozen=True, kw_only=True, tag="phase"):
+    """What the run does from now on; it begins with `preparing`, which isn't said. Said again from time to time while a long
+    evaluation makes headway."""
+
+    phase: Phase
+
+
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
-    """The first step of this attempt is made; `step` is the job's step after it."""
+    """The first step of this attempt is made; `step` is the job's step after it. `seconds` is how long it took, the tracing
+    of the graph included."""
 
     step: int
     resumed_from: int
+    seconds: float = 0.0
 
 
 class RunProgressed(msgspec.Struct, frozen=True, kw_only=True, tag="progressed"):
@@ -102,7 +117,9 @@ class CheckpointEvaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evalua
 
 
 class RunStopping(msgspec.Struct, frozen=True, kw_only=True, tag="stopping"):
-    """No further step will be made; the final checkpoint follows."""
+    """A stop was heard, or the time is up: no further step will be made. What follows is whatever is left to do: the final
+    checkpoint where steps aren't saved yet, evaluation, export. It says nothing of the outcome, which is `succeeded` where all
+    steps were made before. Said once, and not before any step of any attempt."""
 
     step: int
     reason: StopReason
@@ -142,6 +159,7 @@ class RunFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
 
 FromChild = (
     Notice
+    | RunPhase
     | RunStarted
     | RunProgressed
     | CheckpointSaved

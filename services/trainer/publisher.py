@@ -101,8 +101,8 @@ class Publisher:
                 await self._export(message)
             case protocol.RunEnded() | protocol.RunFailed():
                 await self._announce_pending()
-            case protocol.RunProgressed():
-                pass  # said by Progress, out of order
+            case protocol.RunProgressed() | protocol.RunPhase():
+                pass  # the first is said by Progress, out of order; the second is the watchdog's
 
     async def close(self) -> None:
         """The child is gone: announce what it had saved and not yet evaluated."""

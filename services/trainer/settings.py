@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.runtime.settings import ServiceSettings
+
+_MOST_LABELS = 16
+_LABEL_PART = re.compile(r"[a-z0-9._-]{1,40}")
+_LABEL_RULE = (
+    f"labels are written key=value,key=value: at most {_MOST_LABELS}, no key twice, keys and values of 1 to 40 characters "
+    "out of a-z, 0-9, dot, hyphen and underscore"
+)
+
+
+def parse_labels(value: object) -> object:
+    """`pool=lab,room=3` as a dictionary; spaces around the parts don't count. Raises ValueError with the rule."""
+    if not isinstance(value, str):
+        return value
+    labels: dict[str, str] = {}
+    for pair in value.split(",") if value.strip() else []:
+        key, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or key in labels or not (_LABEL_PART.fullmatch(key) and _LABEL_PART.fullmatch(text)):
+            raise ValueError(f"{pair.strip()!r} is no label; {_LABEL_RULE}")
+        labels[key] = text
+    if len(labels) > _MOST_LABELS:
+        raise ValueError(f"there are {len(labels)}; {_LABEL_RULE}")
+    return labels
+
+
+Labels = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_labels)]
 
 
 class TrainerSettings(ServiceSettings):
@@ -16,6 +43,9 @@ class TrainerSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     trainer_name: str = Field("", max_length=200, description="name in the trainer's id; empty: the host's name")
+    trainer_labels: Labels = Field(
+        {}, description="what jobs may ask of their trainer, as in pool=lab,room=3; at most 16 labels"
+    )
     work_dir: Path = Field(
         Path("/var/lib/trainyard/trainer"), description="folder for cached datasets and running jobs; one trainer each"
     )
@@ -26,6 +56,18 @@ class TrainerSettings(ServiceSettings):
     cache_bytes: int = Field(20_000_000_000, ge=0, description="size of the dataset cache, in bytes")
     drain_seconds: float = Field(
         55.0, ge=0, le=3600, description="how long a stop waits for the final checkpoints of running jobs"
+    )
+    stall_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="how long a job may make no step before it fails; 20 times its own step time where that is more",
+    )
+    phase_seconds: float = Field(
+        900.0,
+        gt=0,
+        le=86_400,
+        description="how long a job may prepare, save, evaluate or export without headway before it fails",
     )
     export_formats: str = Field(
         "float32,float16", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="TFLite formats, comma-separated"

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import msgspec
 
-from services.trainer.protocol import FromChild, StopReason, StopRun, decode_from_child, encode_line
+from services.trainer.protocol import STACKS, FromChild, StopReason, StopRun, decode_from_child, encode_line
 from services.trainer.threads import abandonable
 from shared.runtime import log
 
 LOG_LINES = 200
+# How long a process may take to end once it is killed; the kernel needs time for many gigabytes.
+DEATH_SECONDS = 10.0
 _LONGEST_LOG_LINE = 500
 _LONGEST_MESSAGE = 1 << 20
 # Once the process and its group are gone, its pipes end: no more than this is waited for that.
@@ -120,18 +122,29 @@ class Child:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._to_child, encode_line(StopRun(reason=reason)))
 
+    def show_stacks(self) -> None:
+        """Have it print where each of its threads is, which needs none of them to go on; one that can't, ends."""
+        if self._process.returncode is None:
+            os.kill(self._process.pid, STACKS)
+
     def kill(self) -> None:
         """SIGKILL to its whole process group; nothing left is no error."""
         if self._process.returncode is None:
             self._kill_group()
 
     async def finish(self, grace: float) -> int:
-        """Its exit status (negative: the signal that ended it); it is killed if it takes longer than `grace` seconds."""
+        """Its exit status (negative: the signal that ended it); it is killed if it takes longer than `grace` seconds. One that
+        even that doesn't end, as its driver hangs in the kernel, is left behind."""
         done, _ = await asyncio.wait({self._reaping}, timeout=grace)
         if not done:
             self._log.warning("child.killed", pid=self.pid, grace=grace)
             self.kill()
-        status = await self._reaping
+            done, _ = await asyncio.wait({self._reaping}, timeout=DEATH_SECONDS)
+        if done:
+            status = await self._reaping
+        else:
+            self._log.error("child.undying", pid=self.pid)
+            status = -signal.SIGKILL
         await asyncio.wait({self._logging}, timeout=_LAST_LINES_SECONDS)
         self._logging.cancel()
         for pipe in (self._messages, self._output):

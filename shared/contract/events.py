@@ -95,12 +95,30 @@ class JobAssign(msgspec.Struct, frozen=True, kw_only=True, tag="job.assign.v1"):
     lease_seconds: float
     known_step: int = 0
     init_prefix: str | None = None
+    learning_rate_scale: float = 1.0
 
 
-class JobStop(msgspec.Struct, frozen=True, kw_only=True, tag="job.stop.v1"):
-    """Command to one trainer: end this attempt. `release` means that the attempt is no longer yours: kill, report nothing."""
+class JobStopV1(msgspec.Struct, frozen=True, kw_only=True, tag="job.stop.v1"):
+    """What JobStop was before a job could be asked to pause."""
 
     reason: Literal["user", "release"]
+
+
+class JobStop(msgspec.Struct, frozen=True, kw_only=True, tag="job.stop.v2"):
+    """Command to one trainer: end this attempt. `user`: save a checkpoint, export, end. `drain`: save a checkpoint and hand the
+    job back, it goes on later. `release`: the attempt is no longer yours: kill, report nothing."""
+
+    reason: Literal["user", "drain", "release"]
+
+
+class TrainerDrain(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.drain.v1"):
+    """Command to one trainer: take no more jobs, hand back those you hold with a final checkpoint, and end."""
+
+
+class SchedulerWrote(msgspec.Struct, frozen=True, kw_only=True, tag="scheduler.wrote.v1"):
+    """A scheduler that doesn't plan has written a job: the one that plans looks at it. Transient; a lost one costs seconds."""
+
+    job_id: str
 
 
 # --- trainer -----------------------------------------------------------------------------------------------------------
@@ -114,7 +132,9 @@ class HeldJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.heartbeat.v1"):
-    """A trainer is alive. `memory_bytes` is what its accelerator (or machine) has; a draining trainer takes no job."""
+    """A trainer is alive. `memory_bytes` is what each of its slots has of its accelerator's (or machine's) memory; a draining
+    trainer takes no job. `labels` are what operators call it by (`pool: lab`); `utilization` is the busy share of its
+    accelerator, 0 to 1, and `memory_used_bytes` of all its memory, None where that can't be measured."""
 
     trainer: str
     slots: int
@@ -124,6 +144,9 @@ class TrainerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.h
     held: list[HeldJob]
     draining: bool = False
     started_at: datetime | None = None
+    labels: dict[str, str] = {}
+    utilization: float | None = None
+    memory_used_bytes: int | None = None
 
 
 class TrainerGone(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.gone.v1"):
@@ -212,6 +235,7 @@ Fact = (
     | JobDeleted
     | QueueMoved
     | TeamChanged
+    | SchedulerWrote
     | TrainerHeartbeat
     | TrainerGone
     | TrainingAccepted
@@ -223,14 +247,16 @@ Fact = (
     | TrainingEnded
     | ModelExported
 )
-Command = JobAssign | JobStop
+Command = JobAssign | JobStop | TrainerDrain
 Message = Fact | Command
+# What is no longer sent, but may still lie in a queue.
+Older = JobStopV1
 
 # Lost without harm: published without persistence and never kept in an outbox.
-TRANSIENT: tuple[type[Message], ...] = (TrainingProgressed, TrainerHeartbeat)
+TRANSIENT: tuple[type[Message], ...] = (TrainingProgressed, TrainerHeartbeat, SchedulerWrote)
 
-# Old struct -> how to make the next version of it. None yet: every message is at its first version.
-UPCASTS: dict[type[Any], Callable[[Any], Message]] = {}
+# Old struct -> how to make the next version of it.
+UPCASTS: dict[type[Any], Callable[[Any], Message]] = {JobStopV1: lambda old: JobStop(reason=old.reason)}
 
 
 def wire_name(kind: type[Message] | Message) -> str:

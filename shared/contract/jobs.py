@@ -44,6 +44,9 @@ class Trigger(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     DRAINED = "drained"
+    REQUEUED = "requeued"
+    ENFORCED = "enforced"
+    ADMIT = "admit"
     INCONSISTENT = "inconsistent"
     RECONCILED = "reconciled"
 
@@ -74,6 +77,7 @@ class Transition(msgspec.Struct, frozen=True):
     guard: Guard = Guard.ALWAYS
 
 
+# The job is over. TRY_AGAIN_LATER alone may be left again: the same job is admitted by a retry, or when there is room.
 TERMINAL = frozenset(
     {JobState.SUCCEEDED, JobState.STOPPED, JobState.CANCELED, JobState.FAILED, JobState.TRY_AGAIN_LATER}
 )
@@ -109,12 +113,19 @@ def _table() -> tuple[Transition, ...]:
         Transition(s.RUNNING, t.TIME_UP, s.STOPPING),
         Transition(s.RUNNING, t.SUCCEEDED, s.SUCCEEDED),
         Transition(s.STOP_REQUESTED, t.STOPPING, s.STOPPING),
+        # A stop that the trainer leaves unanswered for a lease: its child is killed, the last checkpoint kept.
+        Transition(s.STOP_REQUESTED, t.ENFORCED, s.STOPPED, g.HAS_CHECKPOINT),
+        Transition(s.STOP_REQUESTED, t.ENFORCED, s.CANCELED, g.NO_CHECKPOINT),
+        Transition(s.TRY_AGAIN_LATER, t.ADMIT, s.QUEUED),
     ]
     for state in (s.PREPARING, s.RUNNING):
         rows.append(Transition(state, t.STOP, s.STOP_REQUESTED))
-        for trigger in (t.LOST, t.DRAINED):
-            rows.append(Transition(state, trigger, s.QUEUED, g.ATTEMPTS_LEFT))
-            rows.append(Transition(state, trigger, s.FAILED, g.ATTEMPTS_USED_UP))
+        # A failure with a known remedy (half the batch, a lower rate, another trainer): once each.
+        rows.append(Transition(state, t.REQUEUED, s.QUEUED))
+        # A drain is no fault of the job's: it never uses an attempt up.
+        rows.append(Transition(state, t.DRAINED, s.QUEUED))
+        rows.append(Transition(state, t.LOST, s.QUEUED, g.ATTEMPTS_LEFT))
+        rows.append(Transition(state, t.LOST, s.FAILED, g.ATTEMPTS_USED_UP))
     for state in (s.STOP_REQUESTED, s.STOPPING):
         # A drain that meets a stop is a stop: the checkpoint is saved, and the user wanted the end.
         for trigger in (t.STOPPED, t.LOST, t.DRAINED):

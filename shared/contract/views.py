@@ -88,6 +88,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
     resumed_from: int | None = None
     ended_at: datetime | None = None
     outcome: str | None = None
+    reason: Reason | None = None
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     job_id: str | None = None
     note: str = ""
+    by: str = ""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     `steps_completed` is that of the last durable checkpoint. `running_since` is set while steps are being made and
     `stepping_seconds_before` is what earlier attempts' durable steps took: training time = the second plus now minus the first.
     `reserved_seconds`, `used_seconds`, `refunded_seconds`: minutes, to the second; the last two are set at the end.
+    `priority` is an operator's class, higher first. `when_room`: a job that must try again later queues by itself once it may.
+    `requires` are labels that its trainer must have. `parent_id` is the model that it was trained on from, whose steps and
+    those of its ancestors are `previous_steps`. `learning_rate_scale` is below 1 after a run that diverged. `log_lines` can be
+    read at /api/jobs/{id}/log. `approved_by` is the mentor who let it pass the cap of its member.
     """
 
     id: str
@@ -140,6 +146,15 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     reserved_seconds: int = 0
     used_seconds: int | None = None
     refunded_seconds: int | None = None
+    priority: int = 0
+    when_room: bool = False
+    requires: dict[str, str] = {}
+    parent_id: str | None = None
+    parent_description: str | None = None
+    previous_steps: int = 0
+    learning_rate_scale: float = 1.0
+    log_lines: int = 0
+    approved_by: str | None = None
 
 
 class TeamView(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +169,8 @@ class TeamView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
-    """A waiting job's place (1 is next) and when it may start and end: the earliest and the latest likely time."""
+    """A waiting job's place (1 is next) and when it may start and end: of ten, six start between `start_from` and `start_to`,
+    two before and two after (20th and 80th percentile), and so for the end. None where nothing can be said."""
 
     job_id: str
     position: int

@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from msgspec import structs
 
 from shared.contract.errors import Reject
-from shared.contract.events import Message, upcast, wire_name
+from shared.contract.events import Message, Older, upcast, wire_name
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +37,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         return wire_name(self.body)
 
 
+class _Read(Envelope, frozen=True, kw_only=True):
+    """An envelope as it may lie in a queue: of any version that was ever sent."""
+
+    body: Message | Older  # type: ignore[assignment]
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Envelope)
+_decoder = msgspec.json.Decoder(_Read)
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -48,8 +55,7 @@ def encode(envelope: Envelope) -> bytes:
 def decode(data: bytes) -> Envelope:
     """The envelope with its body upcast to the newest version. Raises Reject for what can't be read, whatever it is."""
     try:
-        envelope = _decoder.decode(data)
+        read = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Reject(f"undecodable: {error}") from error
-    body = upcast(envelope.body)
-    return envelope if body is envelope.body else msgspec.structs.replace(envelope, body=body)
+    return Envelope(**{**structs.asdict(read), "body": upcast(read.body)})

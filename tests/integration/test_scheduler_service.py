@@ -1,209 +1,30 @@
-"""The scheduler as a process, on real RabbitMQ and the store, with the real dataset service; the trainer is scripted.
-
-The scripted trainer speaks the real bus and makes no TensorFlow step: it says what a trainer would say, when the test wants.
-"""
+"""The scheduler as a process, on real RabbitMQ and the store, with the real dataset service; the trainer is scripted."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from shared.contract import topology
-from shared.contract.events import (
-    HeldJob,
-    JobAssign,
-    JobChanged,
-    JobStop,
-    Message,
-    QueueMoved,
-    TeamChanged,
-    TrainerGone,
-    TrainerHeartbeat,
-    TrainingCheckpointed,
-    TrainingEnded,
-    TrainingStarted,
-)
-from shared.contract.topology import Queue
-from shared.contract.wire import Envelope
-from shared.runtime.bus import RabbitBus
-from shared.runtime.metrics import Metrics
-from shared.runtime.trace import Tracing
-from tests.support.running import Caller, Service, token
-from tests.support.voc import frames, write_zip
-
-LEASE = 2.0
-
-
-class Platform:
-    """Dataset and scheduler running, a bus to listen on, and a client."""
-
-    def __init__(self, environ: dict[str, str], folder: Path, bus: RabbitBus, call: Caller) -> None:
-        self.environ, self.folder, self.bus, self.call = environ, folder, bus, call
-        self.dataset = Service("dataset", folder, environ)
-        self.scheduler = Service("scheduler", folder, {**environ, "DATASET_URL": self.dataset.url})
-        self.facts: list[Envelope] = []
-        self.zips = 0
-
-    async def hear(self, envelope: Envelope) -> None:
-        self.facts.append(envelope)
-
-    async def add_dataset(self, name: str = "Field", labels: tuple[str, ...] = ("ball", "cube")) -> str:
-        self.zips += 1
-        archive = write_zip(self.folder / f"{self.zips}.zip", frames(10, labels))
-        status, content = await self.call(
-            "POST", f"{self.dataset.url}/api/datasets?name={name}", data=archive.read_bytes()
-        )
-        assert status == 201, content
-        return str(content["dataset"]["id"])
-
-    async def submit(self, *dataset_ids: str, key: str | None = None, **fields: Any) -> tuple[int, Any]:
-        body = {"dataset_ids": list(dataset_ids), "description": "Balls", "steps": 40, "max_minutes": 10, **fields}
-        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        return await self.call("POST", f"{self.scheduler.url}/api/jobs", body, headers=headers)
-
-    async def job(self, job_id: str, what: Callable[[JobChanged], bool], seconds: float = 10) -> JobChanged:
-        """The first fact about the job that `what` holds of, now or later."""
-        async with asyncio.timeout(seconds):
-            while True:
-                for envelope in self.facts:
-                    body = envelope.body
-                    if isinstance(body, JobChanged) and body.job.id == job_id and what(body):
-                        return body
-                await asyncio.sleep(0.02)
-
-    async def in_state(self, job_id: str, state: str, attempt: int | None = None) -> JobChanged:
-        return await self.job(job_id, lambda c: c.job.state == state and attempt in (None, c.job.attempt))
-
-
-class ScriptedTrainer:
-    """Heartbeats and accepts by itself; the rest of what a trainer says, the test makes it say."""
-
-    def __init__(self, platform: Platform, slots: int = 1) -> None:
-        self.id = f"scripted-{uuid.uuid4().hex[:6]}"
-        self._bus, self._slots = platform.bus, slots
-        self.held: dict[tuple[str, int], JobAssign] = {}
-        self.stops: list[tuple[str, int | None, str]] = []
-        self._beating: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        async def assign(envelope: Envelope) -> None:
-            assert isinstance(envelope.body, JobAssign)
-            assert envelope.job_id is not None
-            assert envelope.attempt is not None
-            self.held[envelope.job_id, envelope.attempt] = envelope.body
-
-        async def stop(envelope: Envelope) -> None:
-            assert isinstance(envelope.body, JobStop)
-            self.stops.append((envelope.job_id or "", envelope.attempt, envelope.body.reason))
-
-        await self._bus.consume(topology.trainer_queue(self.id), {JobAssign: assign, JobStop: stop})
-        self.resume()
-
-    def resume(self) -> None:
-        async def beat() -> None:
-            while True:
-                held = [HeldJob(job_id=job_id, attempt=attempt) for job_id, attempt in self.held]
-                await self.say(
-                    TrainerHeartbeat(
-                        trainer=self.id,
-                        slots=self._slots,
-                        accelerator="cpu",
-                        device="test",
-                        memory_bytes=8 << 30,
-                        held=held,
-                    )
-                )
-                await asyncio.sleep(0.2)
-
-        self._beating = asyncio.create_task(beat())
-
-    async def silence(self) -> None:
-        assert self._beating is not None
-        self._beating.cancel()
-        await asyncio.gather(self._beating, return_exceptions=True)
-
-    async def say(self, body: Message, job_id: str | None = None, attempt: int | None = None) -> None:
-        await self._bus.publish(
-            Envelope(
-                id=uuid.uuid4().hex,
-                time=datetime.now(UTC),
-                source=self.id,
-                team="demo",
-                body=body,
-                job_id=job_id,
-                attempt=attempt,
-            )
-        )
-
-    async def started(self, job_id: str, attempt: int, resumed_from: int = 0) -> None:
-        now = datetime.now(UTC)
-        fact = TrainingStarted(
-            trainer=self.id, step=resumed_from + 1, resumed_from=resumed_from, resumed_seconds=0.0, at=now
-        )
-        await self.say(fact, job_id, attempt)
-
-    async def checkpointed(self, job_id: str, attempt: int, step: int, seconds: float) -> None:
-        fact = TrainingCheckpointed(
-            step=step,
-            stepping_seconds=seconds,
-            prefix=f"jobs/{job_id}/checkpoints/{step:08d}-a{attempt}",
-            saved_at=datetime.now(UTC),
-            training={},
-            evaluation={"DetectionBoxes_Precision/mAP": 0.5},
-            best=True,
-        )
-        await self.say(fact, job_id, attempt)
-
-    async def ended(self, job_id: str, attempt: int, outcome: Any, step: int, seconds: float) -> None:
-        self.held.pop((job_id, attempt), None)
-        fact = TrainingEnded(outcome=outcome, step=step, checkpoint_step=step, stepping_seconds=seconds)
-        await self.say(fact, job_id, attempt)
+from shared.contract.events import JobChanged, QueueMoved, TeamChanged, TrainerGone, TrainingEnded
+from tests.support.running import Caller, token
+from tests.support.scheduling import LEASE, Platform, ScriptedTrainer, open_platform, open_trainer
 
 
 @pytest.fixture
 async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
-    environ = {
-        "RABBITMQ_URL": amqp_url,
-        "MONGO_URL": mongo_url,
-        "MONGO_PREFIX": mongo_prefix,
-        "ARTIFACTS_URL": f"file://{tmp_path}/artifacts",
-        "WORK_DIR": f"{tmp_path}/work",
-        "MIN_STEPS": "20",
-        "TEAM_MINUTES": "30",
-        "LEASE_SECONDS": str(LEASE),
-        "PLAN_SECONDS": "0.1",
-        "MAX_ATTEMPTS": "2",
-    }
-    bus = RabbitBus(amqp_url, service="test", metrics=Metrics(), tracing=Tracing("test"))
-    await bus.connect()
-    async with aiohttp.ClientSession() as session:
-        running = Platform(environ, tmp_path, bus, Caller(session, token()))
-        listener = Queue(name="test.listener", bindings=("job.*", "queue.*", "team.*"))
-        await bus.consume(listener, {JobChanged: running.hear, QueueMoved: running.hear, TeamChanged: running.hear})
-        async with running.dataset, running.scheduler:
-            yield running
-    await bus.close()
+    async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
 async def trainer(platform: Platform) -> AsyncIterator[ScriptedTrainer]:
-    scripted = ScriptedTrainer(platform)
-    await scripted.start()
-    await _heard(platform, scripted)
-    yield scripted
-    await scripted.silence()
-
-
-async def _heard(platform: Platform, scripted: ScriptedTrainer) -> None:
-    """Until the scheduler knows the trainer: a plan for a job on it is possible then."""
-    await asyncio.sleep(0.5)
+    async with open_trainer(platform) as scripted:
+        yield scripted
 
 
 async def test_the_whole_life_of_a_job_with_exact_minutes(platform: Platform, trainer: ScriptedTrainer) -> None:
@@ -308,12 +129,9 @@ async def test_try_again_later_says_why_and_when_and_reserves_nothing(platform: 
     assert job["retry_after"] > job["created_at"]
     _, team = await platform.call("GET", f"{platform.scheduler.url}/api/team")
     assert team["team"]["balance_seconds"] == 30 * 60
-    scripted = ScriptedTrainer(platform)
-    await scripted.start()
-    await _heard(platform, scripted)
-    _, content = await platform.submit(dataset, max_minutes=31)
-    assert content["job"]["reason"]["code"] == "not_enough_minutes"
-    await scripted.silence()
+    async with open_trainer(platform):
+        _, content = await platform.submit(dataset, max_minutes=31)
+        assert content["job"]["reason"]["code"] == "not_enough_minutes"
 
 
 async def test_two_submissions_at_once_cannot_spend_the_same_minutes(
@@ -416,13 +234,9 @@ async def test_a_scheduler_that_was_killed_goes_on_where_it_was(platform: Platfo
 
 async def test_losing_every_trainer_fails_the_job_with_a_reason(platform: Platform) -> None:
     dataset = await platform.add_dataset()
-    first = ScriptedTrainer(platform)
-    await first.start()
-    await _heard(platform, first)
-    _, content = await platform.submit(dataset)
-    job_id = content["job"]["id"]
-    await platform.in_state(job_id, "PREPARING", attempt=1)
-    await first.silence()
+    async with open_trainer(platform):
+        job_id = await platform.queued(dataset)
+        await platform.in_state(job_id, "PREPARING", attempt=1)
     second = ScriptedTrainer(platform)
     await second.start()
     await platform.in_state(job_id, "PREPARING", attempt=2)

@@ -34,8 +34,11 @@ from tests.support.trainer import (
     alive,
     assign,
     desk,
+    gone,
+    name_of,
     put_checkpoint,
     put_dataset,
+    running,
     stop,
 )
 
@@ -75,24 +78,6 @@ def start(tmp_path: Path, amqp_url: str, artifacts: Artifacts) -> Iterator[Start
         print(trainer.log.read_text())
 
 
-async def name_of(scheduler: Desk) -> str:
-    """The id of the trainer that says it is alive."""
-    return (await scheduler.heartbeat(lambda beat: True)).trainer
-
-
-async def running(scheduler: Desk, trainer: Trainer, job: str = "j1", attempt: int = 1) -> int:
-    """The pid of the child of an attempt, once it makes steps."""
-    await scheduler.fact(TrainingStarted, job=job)
-    record = trainer.record(job, attempt)
-    assert record is not None
-    assert alive(record.pid)
-    return record.pid
-
-
-async def gone(scheduler: Desk, pid: int, seconds: float = 10) -> None:
-    await scheduler.until(lambda: not alive(pid) or None, f"end of process {pid}", seconds)
-
-
 def port_of(trainer: Trainer) -> int:
     """The port that the trainer chose, from its log."""
     lines = (json.loads(line) for line in trainer.log.read_text().splitlines() if '"service.ready"' in line)
@@ -107,12 +92,18 @@ def get(trainer: Trainer, path: str) -> str:
 async def test_trains_from_assignment_to_model_and_tells_it_in_order(
     scheduler: Desk, start: Start, artifacts: Artifacts
 ) -> None:
-    trainer = start(script={"maps": {"5": 0.4, "10": 0.3}}, PRETRAINED_DIR="", SLOTS="")
+    trainer = start(script={"maps": {"5": 0.4, "10": 0.3}}, PRETRAINED_DIR="", SLOTS="", TRAINER_LABELS="pool=lab")
     first = await scheduler.heartbeat(lambda beat: True)
     assert first.trainer.startswith("test-box-")
     assert (first.slots, first.accelerator, first.held, first.draining) == (1, "cpu", [], False)
     assert first.memory_bytes > 1 << 28
     assert "cores" in first.device
+    assert first.labels == {"pool": "lab"}
+    busy = await scheduler.heartbeat(lambda beat: beat.utilization is not None)
+    assert busy.utilization is not None
+    assert 0 <= busy.utilization <= 1
+    assert busy.memory_used_bytes is not None
+    assert busy.memory_used_bytes > 1 << 20
 
     await scheduler.send(first.trainer, assign(), job="j1", attempt=1)
     ended = await scheduler.fact(TrainingEnded)
@@ -370,7 +361,7 @@ async def test_a_dataset_that_is_damaged_or_short_fails_the_job(
     await scheduler.send(name, assign(datasets=[], init_prefix="jobs/no/checkpoints/1"), job="j3", attempt=1)
     ended = await scheduler.fact(TrainingEnded, job="j3")
     assert ended.reason is not None
-    assert ended.reason.code == "bad_dataset"
+    assert ended.reason.code == "bad_checkpoint"
 
 
 async def test_resumes_from_the_newest_checkpoint_that_is_whole(
@@ -532,7 +523,7 @@ async def test_commands_about_nothing_here_harm_nothing(scheduler: Desk, start: 
         await scheduler.send(name, stop(reason), job="unheard-of", attempt=1)
     counted = {
         f'{{outcome="dead",queue="trainer.{name}",type="job.assign.v1"}} 1.0',
-        f'{{outcome="stale",queue="trainer.{name}",type="job.stop.v1"}} 2.0',
+        f'{{outcome="stale",queue="trainer.{name}",type="job.stop.v2"}} 2.0',
     }
     await scheduler.until(
         lambda: all(line in get(trainer, "/metrics") for line in counted) or None, "buried and stale commands"

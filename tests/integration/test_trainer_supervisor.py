@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.trainer import supervisor
 from services.trainer.protocol import FromChild, RunEnded, RunProgressed, RunSpec
 from services.trainer.supervisor import Child
 from tests.support.scripted_child import SECRETS, Record
@@ -67,8 +68,9 @@ async def test_a_stop_ends_it_in_good_order_and_leaves_no_descriptor(tmp_path: P
             child.stop("user")
     assert isinstance(messages[-1], RunEnded)
     assert await child.finish(5) == 0
-    # Both may be asked again of one that is gone.
+    # All of it may be asked again of one that is gone.
     child.stop("drained")
+    child.show_stacks()
     child.kill()
     await asyncio.sleep(0.05)
     assert descriptors() <= before + 1
@@ -89,6 +91,35 @@ async def test_one_that_does_not_end_is_killed(tmp_path: Path) -> None:
     child.stop("user")
     assert await child.finish(0.3) == -signal.SIGKILL
     assert not alive(child.pid)
+
+
+async def test_one_that_cannot_be_killed_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = start(tmp_path, s3="deaf")
+    async for message in child.messages():
+        if isinstance(message, RunProgressed) and message.step == 3:
+            break
+    with monkeypatch.context() as patched:
+        patched.setattr(child, "kill", lambda: None)
+        patched.setattr(supervisor, "DEATH_SECONDS", 0.2)
+        assert await child.finish(0.2) == -signal.SIGKILL
+        assert alive(child.pid)
+    child.kill()
+    assert await child.finish(5) == -signal.SIGKILL
+    assert not alive(child.pid)
+
+
+async def test_it_shows_where_its_threads_are(tmp_path: Path) -> None:
+    child = start(tmp_path, s3="deaf")
+    async for message in child.messages():
+        if isinstance(message, RunProgressed) and message.step == 3:
+            break
+    child.show_stacks()
+    deadline = time.monotonic() + 10
+    while not any("in make_steps" in line for line in child.log_tail()):
+        assert time.monotonic() < deadline, child.log_tail()
+        await asyncio.sleep(0.01)
+    child.kill()
+    assert await child.finish(5) == -signal.SIGKILL
 
 
 async def test_what_it_started_ends_with_it(tmp_path: Path) -> None:

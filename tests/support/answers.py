@@ -1,4 +1,7 @@
-"""Samples of what the platform answers: datasets, jobs at points of their life, metrics, plans. For tests of clients."""
+"""Samples of what the platform answers: datasets, jobs at points of their life, metrics, plans, teams, the queue, trainers.
+
+For tests of clients.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,16 @@ from typing import Any
 
 import msgspec
 
+from shared.contract.api.admin import (
+    AuditEntry,
+    CapacityPoint,
+    HeldJobRow,
+    QueueRow,
+    TeamRow,
+    TrainerRow,
+)
+from shared.contract.api.jobs import JobLog
+from shared.contract.api.teams import Member, Reservation, TeamAnswer
 from shared.contract.jobs import JobState
 from shared.contract.stream import MetricPoint, Progress
 from shared.contract.views import (
@@ -18,6 +31,8 @@ from shared.contract.views import (
     JobView,
     LabelCount,
     LedgerEntry,
+    QueuePlace,
+    Reason,
     TeamView,
 )
 
@@ -192,15 +207,116 @@ STARTING_MODELS: dict[str, Any] = {
         "max_minutes": 600,
     },
 }
-TEAM: dict[str, Any] = {
-    "team": TeamView(
+TEAM = TeamAnswer(
+    team=TeamView(
         team="demo", granted_seconds=36_000, used_seconds=185, reserved_seconds=600, balance_seconds=35_215, version=3
     ),
-    "ledger": [
-        LedgerEntry(kind="grant", seconds=36_000, at=NOW, note="season"),
+    ledger=[
+        LedgerEntry(kind="grant", seconds=36_000, at=NOW, note="season", by="ops"),
         LedgerEntry(kind="use", seconds=-185, at=NOW, job_id="1" * 32, note="Balls and cubes"),
     ],
-}
+    reservations=[
+        Reservation(job_id="2" * 32, description="Balls and cubes", state=JobState.RUNNING, seconds=600),
+    ],
+    members=[
+        Member(name="tester", role="mentor", added_at=NOW, added_by="ops"),
+        Member(name="Ada", role="viewer", added_at=NOW, added_by="tester"),
+    ],
+    member_cap_minutes=60,
+)
+LEDGER_CSV = "at,kind,seconds,job_id,by,note\r\n2026-03-01T12:00:00Z,grant,36000,,ops,season\r\n"
+LOG = JobLog(
+    lines=["epoch\t1", "OSError: no space left on \x1b[31mdevice"],
+    attempt=2,
+    reason=Reason(code="no_space", message="The disk is full.", remedy="Tell whoever runs the trainers."),
+)
+
+
+def place(position: int, job_id: str = "1" * 32) -> QueuePlace:
+    """A place whose start and end are `position` times ten minutes away, give or take."""
+    start = NOW + timedelta(minutes=10 * position)
+    return QueuePlace(
+        job_id=job_id,
+        position=position,
+        start_from=start,
+        start_to=start + timedelta(minutes=25),
+        end_from=start + timedelta(minutes=30),
+        end_to=start + timedelta(minutes=70),
+    )
+
+
+def queue_row(position: int, job_id: str = "1" * 32, **changes: Any) -> QueueRow:
+    """A job that waits."""
+    row = QueueRow(
+        place=place(position, job_id),
+        team="demo",
+        description="Balls and cubes",
+        created_by="tester",
+        starting_model="ssd_mobilenet_v2_320x320",
+        accelerator="gpu",
+        queued_at=NOW,
+        priority=0,
+        resumed=False,
+        reserved_seconds=600,
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def held_job(job_id: str = "2" * 32, **changes: Any) -> HeldJobRow:
+    """A job that a trainer runs."""
+    row = HeldJobRow(
+        job_id=job_id,
+        team="demo",
+        description="Balls and cubes",
+        attempt=1,
+        state=JobState.RUNNING,
+        steps_completed=1200,
+        steps_requested=3000,
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def trainer_row(trainer_id: str = "lab-1", **changes: Any) -> TrainerRow:
+    """A trainer with two slots, one of them busy."""
+    row = TrainerRow(
+        id=trainer_id,
+        status="live",
+        accelerator="gpu",
+        device="NVIDIA GeForce RTX 3090",
+        memory_bytes=12_000_000_000,
+        slots=2,
+        seen_at=NOW,
+        jobs=[held_job()],
+        labels={"pool": "lab"},
+        started_at=NOW - timedelta(hours=5),
+        utilization=0.87,
+        memory_used_bytes=10_200_000_000,
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def team_row(name: str = "demo", **changes: Any) -> TeamRow:
+    """A team with a job that waits and one that runs."""
+    minutes = msgspec.structs.replace(TEAM.team, team=name)
+    row = TeamRow(minutes=minutes, members=2, waiting=1, running=1, usage_seconds=185.0)
+    return msgspec.structs.replace(row, **changes)
+
+
+def capacity_points(minutes: int) -> list[CapacityPoint]:
+    """A point a minute up to NOW: two slots, the second one busy and jobs waiting in the second half of each hour."""
+    ats = (NOW - timedelta(minutes=minutes - 1 - n) for n in range(minutes))
+    return [
+        CapacityPoint(at=at, trainers=1, slots=2, busy=2 if at.minute >= 30 else 1, waiting=3 if at.minute >= 30 else 0)
+        for at in ats
+    ]
+
+
+AUDIT = [
+    AuditEntry(
+        id="a2", at=NOW, by="ops", act="grant", target="demo", details={"minutes": 60, "note": ""}, outcome="done"
+    ),
+    AuditEntry(id="a1", at=NOW, by="tester", act="approve", target="1" * 32, outcome="illegal_transition"),
+]
 HISTORY: list[dict[str, Any]] = [
     {"at": NOW.isoformat(), "trigger": "submit", "state": "QUEUED", "message": "Waiting for resources."},
     {"at": NOW.isoformat(), "trigger": "assign", "state": "PREPARING", "message": "Given to trainer-1."},

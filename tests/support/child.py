@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from services.trainer.protocol import FromChild, RunSpec, StopReason, StopRun, decode_from_child, encode_line
+from services.trainer.protocol import FromChild, RunPhase, RunSpec, StopReason, StopRun, decode_from_child, encode_line
 
 M = TypeVar("M")
 
@@ -97,6 +98,10 @@ class Child:
         return [message for message in self.messages if isinstance(message, kind)]
 
     def kinds(self) -> list[str]:
-        """The wire names of all messages in order, progress left out."""
+        """The wire names of all messages in order, progress and phases left out."""
         names = [str(type(message).__struct_config__.tag) for message in self.messages]
-        return [name for name in names if name != "progressed"]
+        return [name for name in names if name not in ("progressed", "phase")]
+
+    def phases(self) -> list[str]:
+        """The phases in order, each once in a row."""
+        return [phase for phase, _ in groupby(message.phase for message in self.all(RunPhase))]

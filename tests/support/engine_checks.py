@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from services.trainer.engine.control import RunError, StopSignal
-from services.trainer.protocol import FromChild, RunSpec, RunStarted, StopReason
+from services.trainer.engine.control import Interrupted, RunError, StopSignal
+from services.trainer.protocol import FromChild, Phase, RunPhase, RunSpec, RunStarted, StopReason
 
 STARTING_MODEL = "ssd_mobilenet_v2_320x320"
 
@@ -30,32 +31,39 @@ def sizes_of_one_label_model() -> dict[str, int]:
     }
 
 
-def rates_of_optimizer(steps: int, batch_size: int) -> list[float]:
+def rates_of_optimizer(steps: int, batch_size: int, scale: float) -> list[float]:
     """The optimizer's own learning rate at each step and one beyond the end."""
     from services.trainer.engine.optimizer import TableSchedule, build_optimizer
 
-    schedule = build_optimizer(steps, batch_size).learning_rate
+    schedule = build_optimizer(steps, batch_size, scale).learning_rate
     again = TableSchedule.from_config(schedule.get_config())
     rates = [float(schedule(step)) for step in range(steps + 1)]
     assert rates == [float(again(step)) for step in range(steps + 1)]
     return rates
 
 
-def run_here(spec: RunSpec, stop_at_start: StopReason | None = None) -> tuple[list[FromChild], tuple[str, str] | None]:
-    """All messages of a run in this process, asked to stop once it has started; and the failure's (code, message)."""
+def run_here(
+    spec: RunSpec, reason: StopReason | None = None, at: Phase | None = None, headway_seconds: float = 30.0
+) -> tuple[list[FromChild], tuple[str, str] | None]:
+    """All messages of a run in this process, asked to stop for `reason` as it enters a phase, at `preparing` before it begins,
+    else once it has started; and the failure's (code, message)."""
+    from services.trainer.engine import run as engine
     from services.trainer.engine.failures import explain
-    from services.trainer.engine.run import run
 
     messages: list[FromChild] = []
     stop = StopSignal()
 
     def report(message: FromChild) -> None:
         messages.append(message)
-        if isinstance(message, RunStarted) and stop_at_start is not None:
-            stop.ask(stop_at_start)
+        due = isinstance(message, RunStarted) if at is None else message == RunPhase(phase=at)
+        if due and reason is not None:
+            stop.ask(reason)
 
+    if at == "preparing" and reason is not None:
+        stop.ask(reason)
+    engine.HEADWAY_SECONDS = headway_seconds
     try:
-        run(spec, report, stop)
+        engine.run(spec, report, stop)
     except Exception as error:  # noqa: BLE001 - as the child does it
         return messages, explain(error, spec)
     return messages, None
@@ -99,6 +107,92 @@ def checkpoint_errors(spec: RunSpec, good: Path, folder: Path) -> dict[str, str]
     return found
 
 
+def warm_started(spec: RunSpec, parent: Path, step: int) -> dict[str, object]:
+    """What a trainer begins with that starts from the checkpoint of `step` in `parent`, beside that checkpoint itself."""
+    from services.trainer.engine import checkpoint
+    from services.trainer.engine.prepare import build_trainer, load_start
+
+    def weights(trainer: Any) -> list[Any]:
+        return [variable.numpy() for variable in trainer.model.variables]
+
+    def same(one: Any, other: Any) -> bool:
+        return all(np.array_equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+    said: list[FromChild] = []
+    child, reference = (build_trainer(spec, lambda: None) for _ in range(2))
+    checkpoint.restore(reference, parent, step)
+    before = same(child, reference)
+    load_start(child, spec, said.append, lambda: None)
+    return {
+        "same before": before,
+        "same after": same(child, reference),
+        "variables": len(weights(child)),
+        "step": int(child.global_step.numpy()),
+        "optimizer's steps": int(child.optimizer.iterations.numpy()),
+        "momentum": sum(float(np.abs(each.numpy()).sum()) for each in child.optimizer.variables()[1:]),
+        "notices": len(said),
+    }
+
+
+def interrupted_starts(folder: Path) -> dict[str, str]:
+    """What a stop leaves of a download and of a calibration, each asked after its first piece."""
+    import tensorflow as tf
+
+    from services.trainer.engine import pretrained
+    from services.trainer.engine.models.ssd import build_ssd_backbone
+
+    def between() -> None:
+        raise Interrupted("drained")
+
+    (folder / "source").write_bytes(bytes(1 << 20))
+    backbone = build_ssd_backbone()
+    weights = backbone.get_weights()
+    attempts: dict[str, Callable[[], None]] = {
+        "download": lambda: pretrained.download((folder / "source").as_uri(), folder / "target", 60, between),
+        "calibration": lambda: pretrained.calibrate(backbone, [tf.zeros((1, 300, 300, 3))], between),
+    }
+    found = {}
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except Interrupted as interrupted:
+            found[name] = interrupted.reason
+    same = all(np.array_equal(a, b) for a, b in zip(weights, backbone.get_weights(), strict=True))
+    return found | {"files": ", ".join(sorted(path.name for path in folder.iterdir())), "weights": f"same: {same}"}
+
+
+def refused_checkpoints(spec: RunSpec, folder: Path) -> dict[str, str]:
+    """What saving says where a weight, a batch norm's statistic or a momentum isn't finite, and where all are; anything left
+    in a folder is named."""
+    from services.trainer.engine import checkpoint
+    from services.trainer.engine.optimizer import make_slots
+    from services.trainer.engine.prepare import build_trainer
+
+    trainer = build_trainer(spec, lambda: None)
+    make_slots(trainer.optimizer, trainer.model.trainable_variables)
+    kernel = trainer.model.trainable_variables[0]
+    cases = {
+        "weight": (kernel, np.nan),
+        "statistic": (next(v for v in trainer.model.variables if "moving_variance" in v.name), np.inf),
+        "momentum": (trainer.optimizer.get_slot(kernel, "momentum"), -np.inf),
+        "none": (kernel, 0.0),
+    }
+    found = {}
+    for name, (variable, value) in cases.items():
+        kept = variable.numpy()
+        spoilt = kept.copy()
+        spoilt.flat[-1] = value
+        variable.assign(spoilt)
+        try:
+            checkpoint.save(trainer, folder / name)
+            found[name] = "saved"
+        except RunError as error:
+            left = ", left a folder" if (folder / name).exists() else ""
+            found[name] = f"{error.code}: {error.message}{left}"
+        variable.assign(kept)
+    return found
+
+
 def explain_error(kind: str, spec: RunSpec) -> tuple[str, str]:
     """What the user is told about an exception of `kind`."""
     import tensorflow as tf
@@ -108,6 +202,7 @@ def explain_error(kind: str, spec: RunSpec) -> tuple[str, str]:
     errors: dict[str, BaseException] = {
         "memory": MemoryError(),
         "exhausted": tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        "cuda": tf.errors.InternalError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: Out of memory"),
         "operation": tf.errors.InvalidArgumentError(None, None, "something"),
         "other": KeyError("x"),
         "run": RunError("nan_loss", "As it is."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -17,11 +17,12 @@ from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler, Middleware
 
 from shared.contract.api.datasets import CompatibilityRequest
-from shared.contract.api.jobs import JobRequest, PlanRequest
+from shared.contract.api.jobs import JobRequest, MoreRequest, PlanRequest, RetryRequest
+from shared.contract.api.teams import LedgerAnswer, Member, MemberAnswer, MemberRequest, TeamRequest
 from shared.contract.errors import NotFound, UserError
 from shared.contract.stream import EventsFrame, MetricPoint, Progress, SnapshotFrame, StreamEvent
 from shared.contract.views import DatasetView, JobView, QueuePlace
-from shared.runtime.auth import mint
+from shared.runtime.auth import Role, mint, require
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 from shared.runtime.web import answer, application, creation_id, principal
@@ -29,6 +30,8 @@ from tests.support.answers import (
     COMPATIBLE,
     HISTORY,
     INCOMPATIBLE,
+    LEDGER_CSV,
+    LOG,
     MODEL_BYTES,
     NOW,
     PLAN,
@@ -40,9 +43,12 @@ from tests.support.answers import (
 )
 
 T = TypeVar("T")
+Answering = Callable[[web.Request], Awaitable[web.Response]]
 SECRET = "a secret for tests that is long enough"
-# Fields whose keys are data: names of losses, metrics, accelerators.
-_MAPS = frozenset({"batch_size", "read", "skipped_by_code", "losses", "training", "evaluation", "checks"})
+# Fields whose keys are data: names of losses, metrics, accelerators, labels.
+_MAPS = frozenset(
+    {"batch_size", "read", "skipped_by_code", "losses", "training", "evaluation", "checks", "requires", "labels"}
+)
 
 
 class Asked(msgspec.Struct):
@@ -71,6 +77,8 @@ class FakePlatform:
         self.plan: dict[str, Any] = PLAN
         self.compatible = True
         self.newer = False  # every object that is sent has a field more than clients know
+        self.team = TEAM
+        self.log = LOG
         self.on_submit: Callable[[JobView], JobView] = lambda job: job
         self.download_bytes = MODEL_BYTES
         self.asked: list[Asked] = []
@@ -130,32 +138,45 @@ class FakePlatform:
 
         app = application(secret=SECRET, metrics=Metrics(), tracing=Tracing("fake"), problems=problems)
         app.middlewares.append(self._remember())
-        app.add_routes(
-            [
-                web.post("/api/datasets", self._add_dataset),
-                web.get("/api/datasets", self._of(lambda _: {"datasets": list(self.datasets.values())})),
-                web.post("/api/datasets/compatibility", self._of(self._compatibility)),
-                web.get("/api/datasets/{id}", self._of(self._dataset)),
-                web.delete("/api/datasets/{id}", self._delete(lambda: self.datasets)),
-                web.get("/api/session", self._of(principal)),
-                web.get("/api/starting-models", self._of(lambda _: STARTING_MODELS)),
-                web.post("/api/plans", self._of(self._plan)),
-                web.post("/api/jobs", self._submit),
-                web.post("/api/jobs/{id}/stop", self._of(lambda r: {"job": self._found(self.jobs, r)})),
-                web.delete("/api/jobs/{id}", self._delete(lambda: self.jobs)),
-                web.get("/api/team", self._of(lambda _: TEAM)),
-                web.get("/api/models", self._of(lambda _: {"models": list(self.jobs.values())})),
-                web.get("/api/models/{id}", self._of(self._model)),
-                web.get("/api/models/{id}/events", self._of(lambda _: {"events": HISTORY})),
-                web.get("/api/models/{id}/download", self._download),
-                web.get("/api/ws", self._websocket),
-            ]
-        )
+        app.add_routes(self._routes())
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    def _routes(self) -> list[web.RouteDef]:
+        """What teams can ask for; a platform that answers more adds its own."""
+        return [
+            web.post("/api/datasets", self._add_dataset),
+            web.get("/api/datasets", self._of(lambda _: {"datasets": list(self.datasets.values())})),
+            web.post("/api/datasets/compatibility", self._of(self._compatibility)),
+            web.get("/api/datasets/{id}", self._of(self._dataset)),
+            web.delete("/api/datasets/{id}", self._delete(lambda: self.datasets)),
+            web.get("/api/session", self._of(principal)),
+            web.get("/api/starting-models", self._of(lambda _: STARTING_MODELS)),
+            web.post("/api/plans", self._of(self._plan)),
+            web.post("/api/jobs", self._submit),
+            web.post("/api/jobs/{id}/more", self._submit_more),
+            web.post("/api/jobs/{id}/retry", self._job(RetryRequest, lambda asked: {"when_room": asked.when_room})),
+            web.post("/api/jobs/{id}/approve", self._job(None, lambda _: {"approved_by": "tester"}, "mentor")),
+            web.get("/api/jobs/{id}/log", self._of(lambda r: self._found(self.jobs, r) and self.log)),
+            web.post("/api/jobs/{id}/stop", self._of(lambda r: {"job": self._found(self.jobs, r)})),
+            web.delete("/api/jobs/{id}", self._delete(lambda: self.jobs)),
+            web.get("/api/team", self._of(lambda _: self.team)),
+            web.patch("/api/team", self._of(self._cap, "mentor")),
+            web.get("/api/team/ledger", self._ledger),
+            web.put("/api/team/members/{id}", self._of(self._member, "mentor")),
+            web.delete(
+                "/api/team/members/{id}",
+                self._delete(lambda: {member.name: member for member in self.team.members}),
+            ),
+            web.get("/api/models", self._of(lambda _: {"models": list(self.jobs.values())})),
+            web.get("/api/models/{id}", self._of(self._model)),
+            web.get("/api/models/{id}/events", self._of(lambda _: {"events": HISTORY})),
+            web.get("/api/models/{id}/download", self._download),
+            web.get("/api/ws", self._websocket),
+        ]
 
     async def _stop(self) -> None:
         for socket in list(self._sockets):
@@ -181,8 +202,9 @@ class FakePlatform:
         return msgspec.json.encode(_extended(msgspec.json.decode(content))) if self.newer else content
 
     @staticmethod
-    def _of(content: Callable[[web.Request], Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _of(content: Callable[[web.Request], Any], role: Role = "viewer") -> Answering:
         async def handle(request: web.Request) -> web.Response:
+            require(principal(request), role)
             return answer(content(request))
 
         return handle
@@ -194,7 +216,31 @@ class FakePlatform:
             raise NotFound("thing", identifier)
         return things[identifier]
 
-    def _delete(self, things: Callable[[], dict[str, Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _job(self, kind: type[T] | None, change: Callable[[T], Mapping[str, Any]], role: Role = "member") -> Answering:
+        """A command about one job: `change` says of the body what becomes of it."""
+
+        def content(request: web.Request) -> dict[str, Any]:
+            job = self._found(self.jobs, request)
+            asked: Any = None if kind is None else self._asked_for(kind)
+            return {"job": msgspec.structs.replace(job, **change(asked))}
+
+        return self._of(content, role)
+
+    def _cap(self, _: web.Request) -> Any:
+        asked = self._asked_for(TeamRequest)
+        return msgspec.structs.replace(self.team, member_cap_minutes=asked.member_cap_minutes)
+
+    async def _ledger(self, request: web.Request) -> web.Response:
+        if request.query["format"] == "csv":
+            return web.Response(text=LEDGER_CSV, content_type="text/csv")
+        return answer(LedgerAnswer(ledger=self.team.ledger, balance_seconds=self.team.team.balance_seconds))
+
+    def _member(self, request: web.Request) -> MemberAnswer:
+        role = self._asked_for(MemberRequest).role
+        member = Member(name=request.match_info["id"], role=role, added_at=NOW, added_by="tester")
+        return MemberAnswer(member=member, token="header.claims.signature" * 10, days=365)
+
+    def _delete(self, things: Callable[[], dict[str, Any]]) -> Answering:
         async def handle(request: web.Request) -> web.Response:
             self._found(things(), request)
             del things()[request.match_info["id"]]
@@ -227,6 +273,13 @@ class FakePlatform:
         wanted = self._asked_for(JobRequest)
         steps = 300 if wanted.steps is None else wanted.steps
         job = job_view(creation_id(request, "demo"), description=wanted.description, steps_requested=steps)
+        job = self.on_submit(job)
+        self.jobs[job.id] = job
+        return answer({"job": job}, status=201)
+
+    async def _submit_more(self, request: web.Request) -> web.Response:
+        parent, wanted = self._found(self.jobs, request), self._asked_for(MoreRequest)
+        job = job_view(creation_id(request, "demo"), description=wanted.description, parent_id=parent.id)
         job = self.on_submit(job)
         self.jobs[job.id] = job
         return answer({"job": job}, status=201)
@@ -297,7 +350,11 @@ class FakePlatform:
 def _extended(value: Any) -> Any:
     match value:
         case dict():
-            known = {name: inner if name in _MAPS else _extended(inner) for name, inner in value.items()}
+            known = {
+                # A dataset's labels are a list of objects, a trainer's a map.
+                name: inner if name in _MAPS and isinstance(inner, dict) else _extended(inner)
+                for name, inner in value.items()
+            }
             return {**known, "of_a_newer_version": {"any": ["thing"]}}
         case list():
             return [_extended(inner) for inner in value]

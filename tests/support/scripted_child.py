@@ -7,6 +7,7 @@ CHILD_SCRIPT. Each run leaves its pid and its specification in that folder as `<
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -18,22 +19,26 @@ from pathlib import Path
 import msgspec
 
 from services.trainer import protocol
-from services.trainer.protocol import FromChild, RunSpec, StopReason, decode_to_child, encode_line
+from services.trainer.engine.control import Interrupted, StopSignal
+from services.trainer.engine.stops import Stops
+from services.trainer.protocol import FromChild, Phase, RunSpec, StopReason, decode_to_child, encode_line
 
 MAP = "DetectionBoxes_Precision/mAP"
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens in a run. `maps` gives the mAP of a checkpoint by step (as text), 0.1 where it isn't said; `slow_start` is
-    in seconds; `faults` says what goes wrong at a step:
+    """What happens in a run. `maps` gives the mAP of a checkpoint by step (as text), 0.1 where it isn't said; `slow` how many
+    seconds a phase takes, in which the run looks at stops; `slow_start` seconds in which it doesn't; `faults` says what goes
+    wrong at a step:
 
-    a signal's name, `exit:3`, `fail:nan_loss`; `garbage` for a message that is none; `no_folder` for a checkpoint and
-    `unexported` for a model that aren't there; `die_evaluating`; `hang`: no more steps, still stoppable; `deaf`: no more steps,
-    no stop either; `orphan`: dies and leaves a process that holds its pipes.
+    a signal's name (SIGSTOP freezes it), `exit:3`, `fail:nan_loss`; `garbage` for a message that is none; `no_folder` for a
+    checkpoint and `unexported` for a model that aren't there; `die_evaluating`; `hang`: no more steps, still stoppable; `deaf`:
+    no more steps, no stop either; `orphan`: dies and leaves a process that holds its pipes.
     """
 
     step_seconds: float = 0.005
     slow_start: float = 0.0
+    slow: dict[Phase, float] = {}
     maps: dict[str, float] = {}
     faults: dict[str, str] = {}
 
@@ -60,61 +65,95 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     visible_devices: str | None
     secrets: list[str]
     resume_files: list[str]
+    init_files: list[str] = []
 
 
 class Run:
-    """One run."""
+    """One run. Stops are the engine's own."""
 
     def __init__(self, spec: RunSpec, script: Script, fd_out: int) -> None:
         self.spec = spec
         self.script = script
-        self.step = spec.resume_step
-        self.reason: StopReason | None = None
+        self.step = self.saved_step = spec.resume_step
+        self.signal = StopSignal()
+        self.stops = Stops(self.signal, lambda: self.step, self.say)
         self._out = os.fdopen(fd_out, "wb")
+        self._turn = threading.Lock()
 
     def say(self, message: FromChild) -> None:
-        self._out.write(encode_line(message))
-        self._out.flush()
+        with self._turn:
+            self._out.write(encode_line(message))
+            self._out.flush()
 
     def listen(self, fd_in: int) -> None:
-        """Remember the parent's stops; end with the parent."""
+        """Pass the parent's stops on; end with the parent."""
         with os.fdopen(fd_in, "rb") as source:
             for line in source:
-                self.reason = decode_to_child(line).reason
+                self.signal.ask(decode_to_child(line).reason)
         os._exit(3)
 
     def make(self) -> None:
         """The whole run."""
-        spec = self.spec
-        time.sleep(self.script.slow_start)
-        if spec.resume_step and not spec.resume_evaluated:
-            self.evaluate()
-        while self.step < spec.steps and self.reason is None:
-            time.sleep(self.script.step_seconds)
-            self.step += 1
-            if self.step == spec.resume_step + 1:
-                self.say(protocol.RunStarted(step=self.step, resumed_from=spec.resume_step))
-            self.say(self.progress())
-            self.fault(self.script.faults.get(str(self.step), ""))
-            if self.step % spec.checkpoint_every == 0 or self.step == spec.steps:
-                self.save()
-                self.evaluate()
-        if self.reason is not None and self.step > spec.resume_step:
-            self.say(protocol.RunStopping(step=self.step, reason=self.reason))
-            self.save()
-        if self.reason != "drained" and self.step:
-            if self.reason is not None:
-                self.evaluate()
-            self.export()
+        try:
+            reason = self.work()
+        except Interrupted as interrupted:
+            reason = interrupted.reason
+            self.stops.answer()
         outcomes = {None: "succeeded", "user": "stopped", "time_limit": "stopped", "drained": "drained"}
         self.say(
             protocol.RunEnded(
-                outcome=outcomes[self.reason],  # type: ignore[arg-type]
+                outcome=outcomes[reason],  # type: ignore[arg-type]
                 step=self.step,
                 stepping_seconds=self.seconds,
-                reason=self.reason,
+                reason=reason,
             )
         )
+
+    def work(self) -> StopReason | None:
+        """All phases; why it stopped before all steps were made."""
+        spec = self.spec
+        time.sleep(self.script.slow_start)
+        self.spend("preparing")
+        if spec.resume_step and not spec.resume_evaluated:
+            self.evaluate()
+        reason = self.make_steps()
+        if reason is not None and self.step > self.saved_step:
+            self.save()
+            self.evaluate()
+        self.stops.look()
+        if self.step:
+            self.export()
+        return reason
+
+    def make_steps(self) -> StopReason | None:
+        """Until all are made, or a stop comes."""
+        spec = self.spec
+        while self.step < spec.steps:
+            reason = self.stops.begin_step()
+            if reason is not None:
+                self.stops.answer()
+                return reason
+            time.sleep(self.script.step_seconds)
+            self.step += 1
+            if self.step == spec.resume_step + 1:
+                self.say(protocol.RunStarted(step=self.step, resumed_from=spec.resume_step, seconds=0.1))
+                self.say(protocol.RunPhase(phase="stepping"))
+            self.say(self.progress())
+            self.fault(self.script.faults.get(str(self.step), ""))
+            self.stops.end_step()
+            if self.step % spec.checkpoint_every == 0 or self.step == spec.steps:
+                self.save()
+                self.evaluate()
+                self.say(protocol.RunPhase(phase="stepping"))
+        return None
+
+    def spend(self, phase: Phase) -> None:
+        """As long as the script wants the phase to take."""
+        end = time.monotonic() + self.script.slow.get(phase, 0.0)
+        self.stops.look()
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            self.stops.look()
 
     @property
     def seconds(self) -> float:
@@ -131,6 +170,8 @@ class Run:
         )
 
     def save(self) -> None:
+        self.say(protocol.RunPhase(phase="saving"))
+        self.saved_step = self.step
         folder = Path(self.spec.work_dir) / f"saved-{self.step}"
         folder.mkdir()
         (folder / "ckpt.index").write_text(f"step {self.step}")
@@ -145,12 +186,16 @@ class Run:
         )
 
     def evaluate(self) -> None:
+        self.say(protocol.RunPhase(phase="evaluating"))
+        self.spend("evaluating")
         if self.script.faults.get(str(self.step)) == "die_evaluating":
             os.kill(os.getpid(), signal.SIGSEGV)
         found = {MAP: self.script.maps.get(str(self.step), 0.1)}
         self.say(protocol.CheckpointEvaluated(step=self.step, evaluation=found, seconds=0.1))
 
     def export(self) -> None:
+        self.say(protocol.RunPhase(phase="exporting"))
+        self.spend("exporting")
         folder = Path(self.spec.work_dir) / "model"
         folder.mkdir()
         files = {kind: f"{kind}.tflite" for kind in self.spec.export_formats}
@@ -180,14 +225,20 @@ class Run:
             os._exit(3)
         elif fault == "no_folder":
             self.say(protocol.CheckpointSaved(step=self.step, stepping_seconds=1, path="/nowhere", training={}))
-        while (fault == "hang" and self.reason is None) or fault == "deaf":
+        while (fault == "hang" and self.stops.reason is None) or fault == "deaf":
             time.sleep(0.01)
+
+
+def names_in(folder: str | None) -> list[str]:
+    """The names of a folder's files, sorted; none where there is no folder."""
+    return sorted(path.name for path in Path(folder).iterdir()) if folder is not None else []
 
 
 def main(spec_file: str, fd_in: str, fd_out: str) -> None:
     """Run the script."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    faulthandler.register(protocol.STACKS, all_threads=True)
     spec = msgspec.json.decode(Path(spec_file).read_bytes(), type=RunSpec)
     records = Path(os.environ["CHILD_RECORDS"])
     own = records / f"{spec.job_id}.script"
@@ -197,7 +248,8 @@ def main(spec_file: str, fd_in: str, fd_out: str) -> None:
         spec=spec,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         secrets=[name for name in SECRETS if name in os.environ],
-        resume_files=sorted(path.name for path in Path(spec.resume_dir).iterdir()) if spec.resume_dir else [],
+        resume_files=names_in(spec.resume_dir),
+        init_files=names_in(spec.init_dir),
     )
     path = records / f"{spec.job_id}-a{spec.attempt}.json"
     path.with_suffix(".aside").write_bytes(msgspec.json.encode(record))

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -28,6 +29,7 @@ from shared.contract.events import (
     Message,
     TrainerHeartbeat,
     TrainingProgressed,
+    TrainingStarted,
 )
 from shared.contract.topology import Queue, trainer_queue
 from shared.contract.wire import Envelope
@@ -55,12 +57,12 @@ class Desk:
     async def hear(self, envelope: Envelope) -> None:
         self.heard.append(envelope)
 
-    async def send(self, trainer: str, body: Message, *, job: str, attempt: int) -> None:
+    async def send(self, trainer: str, body: Message, *, job: str | None = None, attempt: int | None = None) -> None:
         envelope = Envelope(
             id=uuid.uuid4().hex,
             time=datetime.now(UTC),
             source="scheduler",
-            team="demo",
+            team="demo" if job is not None else "",
             body=body,
             job_id=job,
             attempt=attempt,
@@ -162,7 +164,7 @@ class Trainer:
         path = self.records / f"{job}-a{attempt}.json"
         return msgspec.json.decode(path.read_bytes(), type=Record) if path.exists() else None
 
-    def script(self, job: str, script: dict[str, object]) -> None:
+    def script(self, job: str, script: Mapping[str, object]) -> None:
         """Give the children of one job a script of their own."""
         (self.records / f"{job}.script").write_text(json.dumps(script))
 
@@ -235,3 +237,56 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def name_of(scheduler: Desk) -> str:
+    """The id of the trainer that says it is alive."""
+    return (await scheduler.heartbeat(lambda beat: True)).trainer
+
+
+async def running(scheduler: Desk, trainer: Trainer, job: str = "j1", attempt: int = 1) -> int:
+    """The pid of the child of an attempt, once it makes steps."""
+    await scheduler.fact(TrainingStarted, job=job)
+    record = trainer.record(job, attempt)
+    assert record is not None
+    assert alive(record.pid)
+    return record.pid
+
+
+async def gone(scheduler: Desk, pid: int, seconds: float = 10) -> None:
+    await scheduler.until(lambda: not alive(pid) or None, f"end of process {pid}", seconds)
+
+
+@dataclass(frozen=True)
+class Yard:
+    """One trainer with its store, and the scheduler's side of it."""
+
+    scheduler: Desk
+    trainer: Trainer
+    name: str
+    artifacts: Artifacts
+
+    async def send(self, body: Message, *, job: str | None = "j1", attempt: int | None = 1) -> None:
+        """A command to the trainer."""
+        await self.scheduler.send(self.name, body, job=job, attempt=attempt)
+
+
+@contextlib.asynccontextmanager
+async def yard(
+    root: Path,
+    url: str,
+    script: Mapping[str, object] | None = None,
+    prepare: Callable[[Artifacts], object] = lambda _: None,
+    **environment: str,
+) -> AsyncIterator[Yard]:
+    """A trainer that is alive, its store with the dataset and whatever `prepare` puts there; its log is printed at the end."""
+    artifacts = Artifacts((root / "artifacts").as_uri())
+    put_dataset(artifacts, root / "aside")
+    prepare(artifacts)
+    async with desk(url) as scheduler:
+        trainer = Trainer(root, url, CHILD_SCRIPT=json.dumps(script or {}), **environment)
+        try:
+            yield Yard(scheduler, trainer, await name_of(scheduler), artifacts)
+        finally:
+            trainer.close()
+            print(trainer.log.read_text())

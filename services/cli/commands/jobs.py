@@ -1,4 +1,4 @@
-"""`trainyard models`, `show`, `stop`, `delete`: jobs and the models that they made."""
+"""`trainyard models`, `show`, `log`, `stop`, `retry`, `approve`, `delete`: jobs and the models that they made."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import msgspec
 from services.cli import show as tables
 from services.cli.api import Api
 from services.cli.context import Context, json_option, pass_context
-from services.cli.figures import state_name
+from services.cli.figures import count, plain, state_name
 from services.cli.names import resolve
-from services.cli.scene import Scene
-from services.cli.show_job import job_details
+from services.cli.scene import EXIT_CODES, Scene
+from services.cli.show_details import job_details
+from services.cli.show_job import standing
 from services.cli.stream import Folded, Offline
+from shared.contract.api.jobs import JobLog
 from shared.contract.api.models import ModelAnswer, ModelEvent
 from shared.contract.jobs import MEANINGS, JobState
 from shared.contract.views import JobView, QueuePlace
@@ -67,6 +69,71 @@ def stop(context: Context, job: str) -> None:
 
 @click.command()
 @click.argument("job", metavar="JOB")
+@click.option(
+    "--when-room/--no-when-room",
+    default=None,
+    help="If still not, queue by itself as soon as there is room, or not.  [default: as it was told before]",
+)
+@json_option
+@pass_context
+def retry(context: Context, job: str, when_room: bool | None) -> None:
+    """Try a job again that was told to TRY AGAIN LATER: the same job, with all its settings.
+
+    Exit status: 0 when it is queued, 5 when it has to try again later still.
+    """
+
+    async def ask(api: Api) -> JobView:
+        found = await find_view(api, job)
+        return await api.retry_job(found.id, when_room=found.when_room if when_room is None else when_room)
+
+    _stands(context, context.run(ask))
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
+@json_option
+@pass_context
+def approve(context: Context, job: str) -> None:
+    """Let a job pass the cap of its member, as a mentor of the team.
+
+    Exit status: 0 when it is queued, 5 when it has to try again later still.
+    """
+
+    async def ask(api: Api) -> JobView:
+        return await api.approve_job(await find_job(api, job))
+
+    _stands(context, context.run(ask))
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
+@json_option
+@pass_context
+def log(context: Context, job: str) -> None:
+    """Print the last lines of what a job's last attempt wrote.
+
+    The lines alone go to standard output; what they are of, and how that ended, to standard error.
+    """
+
+    async def ask(api: Api) -> JobLog:
+        return await api.log(await find_job(api, job))
+
+    found = context.run(ask)
+    if context.json:
+        context.document(found)
+        return
+    if not found.lines:
+        context.note("There are no lines: no attempt of this job has ended, or it wrote nothing.")
+    for line in found.lines:
+        # A terminal would obey what is in the lines; a file gets them as they are.
+        click.echo(plain(line.expandtabs()) if context.out.is_terminal else line, color=True)
+    if found.lines or found.reason is not None:
+        why = "" if found.reason is None else f": {tables.reasons([found.reason])[0]}"
+        context.note(f"— attempt {found.attempt}, {count(len(found.lines), 'line')}{why}")
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 @json_option
 @pass_context
@@ -94,4 +161,15 @@ async def _place(api: Api, job_id: str) -> QueuePlace | None:
 
 async def find_job(api: Api, given: str) -> str:
     """The id of the job that `given` begins. Raises NotFound, UserError `ambiguous_id`."""
-    return resolve(given, [model.id for model in await api.models()], "job")
+    return (await find_view(api, given)).id
+
+
+async def find_view(api: Api, given: str) -> JobView:
+    """The job that `given` begins, as the list of models has it. Raises as `find_job`."""
+    known = {model.id: model for model in await api.models()}
+    return known[resolve(given, known, "job")]
+
+
+def _stands(context: Context, job: JobView) -> None:
+    context.show({"job": job}, standing(job, SystemClock().now()))
+    raise click.exceptions.Exit(EXIT_CODES.get(job.state, 0))

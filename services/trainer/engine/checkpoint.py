@@ -20,7 +20,18 @@ UNREADABLE = (tf.errors.OpError, AssertionError, ValueError, IndexError)
 
 
 def save(trainer: Any, folder: Path) -> Path:
-    """Write all that a resume needs into `folder`, which must not exist yet; return it with its files closed."""
+    """Write all that a resume needs into `folder`, which must not exist yet; return it with its files closed.
+
+    Raises RunError("nan_loss") where a weight or a momentum isn't finite: a finite loss tells of the weights before its step
+    alone, and what goes on from this checkpoint would be lost.
+    """
+    variables = [*trainer.model.variables, *trainer.optimizer.variables()]
+    if not all(tf.reduce_all(tf.math.is_finite(each)) for each in variables if each.dtype.is_floating):
+        step = int(trainer.global_step.numpy())
+        raise RunError(
+            "nan_loss",
+            f"Training diverged: a weight is not a number after step {step}. Checkpoints before it are good.",
+        )
     folder.mkdir(parents=True)
     trainer.checkpoint.write(str(folder / PREFIX))
     return folder

@@ -18,16 +18,20 @@ class StopSignal:
     """A stop that another thread may ask for at any time; the run looks at it between steps and between phases.
 
     `drained` wins over any reason given before: the machine goes away, so nothing long may be started any more.
+    `on_ask` is called in the asking thread after each one.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reason: StopReason | None = None
+        self.on_ask: Callable[[], None] = lambda: None
 
     def ask(self, reason: StopReason) -> None:
+        """Have the run stop for `reason`."""
         with self._lock:
             if self._reason is None or reason == "drained":
                 self._reason = reason
+        self.on_ask()
 
     @property
     def reason(self) -> StopReason | None:
@@ -44,5 +48,9 @@ class RunError(Exception):
         self.message = message
 
 
-class Drained(Exception):
-    """Raised out of a long phase when the machine goes away."""
+class Interrupted(Exception):
+    """Raised out of a long phase whose result nobody wants any more, for the `reason` that the run was stopped for."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason)
+        self.reason = reason

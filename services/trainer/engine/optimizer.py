@@ -14,25 +14,26 @@ from services.trainer.engine.schedule import MOMENTUM, learning_rate
 
 
 class TableSchedule(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """The rate of each step of a run of `steps` at `batch_size` pictures; the last one's afterwards."""
+    """The rate of each step of a run of `steps` at `batch_size` pictures, times `scale`; the last one's afterwards."""
 
-    def __init__(self, steps: int, batch_size: int) -> None:
+    def __init__(self, steps: int, batch_size: int, scale: float = 1.0) -> None:
         super().__init__()
         self._steps = steps
         self._batch_size = batch_size
-        self._rates = [learning_rate(step, steps=steps, batch_size=batch_size) for step in range(steps)]
+        self._scale = scale
+        self._rates = [learning_rate(step, steps=steps, batch_size=batch_size, scale=scale) for step in range(steps)]
 
     def __call__(self, step: Any) -> Any:
         index = tf.minimum(tf.cast(step, tf.int64), len(self._rates) - 1)
         return tf.gather(tf.constant(self._rates, tf.float32), index)
 
-    def get_config(self) -> dict[str, int]:
-        return {"steps": self._steps, "batch_size": self._batch_size}
+    def get_config(self) -> dict[str, float]:
+        return {"steps": self._steps, "batch_size": self._batch_size, "scale": self._scale}
 
 
-def build_optimizer(steps: int, batch_size: int) -> Any:
+def build_optimizer(steps: int, batch_size: int, scale: float = 1.0) -> Any:
     """SGD with momentum 0.9. The legacy class, like Model Garden's own "sgd": one fused kernel a variable."""
-    return tf_keras.optimizers.legacy.SGD(TableSchedule(steps, batch_size), momentum=MOMENTUM)
+    return tf_keras.optimizers.legacy.SGD(TableSchedule(steps, batch_size, scale), momentum=MOMENTUM)
 
 
 def make_slots(optimizer: Any, variables: list[Any]) -> None:

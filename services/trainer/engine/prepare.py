@@ -44,12 +44,13 @@ def build_trainer(spec: RunSpec, between_batches: Callable[[], None]) -> Any:
             raise RunError("bad_data", f"The dataset has no pictures to {purpose} on.")
     config = experiment(spec)
     task = DetectionTask(config.task)
-    optimizer = build_optimizer(spec.steps, spec.batch_size)
+    optimizer = build_optimizer(spec.steps, spec.batch_size, spec.learning_rate_scale)
     return WatchedTrainer(config, task, task.build_model(), optimizer, between_batches=between_batches)
 
 
-def load_start(trainer: Any, spec: RunSpec, report: Report) -> None:
-    """Fill the trainer with what this attempt starts from. Raises RunError("bad_checkpoint")."""
+def load_start(trainer: Any, spec: RunSpec, report: Report, between: Callable[[], None]) -> None:
+    """Fill the trainer with what this attempt starts from; `between` is called while weights are fetched and calibrated, and
+    may raise to end it. Raises RunError("bad_checkpoint")."""
     if spec.resume_dir is not None:
         checkpoint.restore(trainer, Path(spec.resume_dir), spec.resume_step)
     elif spec.init_dir is not None:
@@ -62,5 +63,6 @@ def load_start(trainer: Any, spec: RunSpec, report: Report) -> None:
             folder=spec.pretrained_dir,
             scratch=Path(spec.work_dir),
             url=OFFICIAL_URL if spec.allow_download else None,
+            between=between,
         )
         report(notice)

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,25 @@ Array = npt.NDArray[np.float32]
 
 
 def load_pretrained(
-    backbone: Any, batches: Iterable[Any], *, folder: str | None, scratch: Path, url: str | None
+    backbone: Any,
+    batches: Iterable[Any],
+    *,
+    folder: str | None,
+    scratch: Path,
+    url: str | None,
+    between: Callable[[], None] = lambda: None,
 ) -> Notice:
     """Fill `backbone` with ImageNet weights if any can be had, and say for the user what it starts from.
 
     `batches` yields normalised pictures [n, side, side, 3] to calibrate on. `url` is the download's address, None for no
     download; it goes to `folder`, where the next run finds it, or to `scratch` where there is none that can be written.
+    `between` is called between pieces of a download and batches of a calibration, and may raise to end it.
     """
     candidates = [Path(folder) / KERAS_FILE, Path(folder) / TFLITE_FILE] if folder else []
     unreadable = []
     for path in filter(Path.is_file, candidates):
         try:
-            load_file(backbone, path, batches)
+            load_file(backbone, path, batches, between)
         except (OSError, ValueError) as error:
             print(f"pretrained weights {path} can't be used: {error}", file=sys.stderr)
             unreadable.append(path.name)
@@ -57,8 +64,8 @@ def load_pretrained(
     if url is not None and not unreadable:
         target = download_folder(folder, scratch) / KERAS_FILE
         try:
-            download(url, target, DOWNLOAD_SECONDS)
-            load_file(backbone, target, batches)
+            download(url, target, DOWNLOAD_SECONDS, between)
+            load_file(backbone, target, batches, between)
         except (OSError, ValueError) as error:
             print(f"pretrained weights can't be downloaded: {error}", file=sys.stderr)
         else:
@@ -74,14 +81,14 @@ def _pretrained(name: str) -> Notice:
     return Notice(code="pretrained_backbone", message=f"Training starts from weights pretrained on ImageNet ({name}).")
 
 
-def load_file(backbone: Any, path: Path, batches: Iterable[Any]) -> None:
+def load_file(backbone: Any, path: Path, batches: Iterable[Any], between: Callable[[], None] = lambda: None) -> None:
     """Load one file of either kind. Raises OSError or ValueError if it can't be read or doesn't fit; weights may then
     be partly replaced, which is as random as before."""
     if path.suffix == ".h5":
         _load_keras(backbone, path)
     else:
         _load_tflite(backbone, path)
-        calibrate(backbone, batches)
+        calibrate(backbone, batches, between)
 
 
 def _fold_normalisation(kernel: Array) -> tuple[Array, Array]:
@@ -119,7 +126,7 @@ def _load_tflite(backbone: Any, path: Path) -> None:
         backbone.get_layer(norm_name).set_weights([ones, bias, zeros, ones - NORM_EPSILON])
 
 
-def calibrate(backbone: Any, batches: Iterable[Any]) -> None:
+def calibrate(backbone: Any, batches: Iterable[Any], between: Callable[[], None] = lambda: None) -> None:
     """Give batch norms that have only a bias the statistics of real pictures, without a change to what they compute.
 
     In training a batch norm subtracts and divides by its batch's statistics: left at mean 0 and variance 1 that would
@@ -135,6 +142,7 @@ def calibrate(backbone: Any, batches: Iterable[Any]) -> None:
 
     pictures, sums = 0, None
     for batch in batches:
+        between()
         found = [(float(len(batch)) * a.numpy(), float(len(batch)) * b.numpy()) for a, b in moments(batch)]
         sums = found if sums is None else [(a + c, b + d) for (a, b), (c, d) in zip(sums, found, strict=True)]
         pictures += len(batch)
@@ -157,7 +165,7 @@ def download_folder(folder: str | None, scratch: Path) -> Path:
     return Path(folder)
 
 
-def download(url: str, target: Path, seconds: float) -> None:
+def download(url: str, target: Path, seconds: float, between: Callable[[], None] = lambda: None) -> None:
     """Fetch `url` into `target`, which appears only once it is whole. Raises OSError when offline, slow or refused."""
     target.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + seconds
@@ -167,6 +175,7 @@ def download(url: str, target: Path, seconds: float) -> None:
             expected = int(answer.headers.get("Content-Length") or -1)
             while chunk := answer.read(1 << 18):
                 file.write(chunk)
+                between()
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"not done within {seconds:g} s")
         if expected >= 0 and part.stat().st_size != expected:

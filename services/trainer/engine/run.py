@@ -1,7 +1,7 @@
 """One attempt at a job, from its spec to its end: prepare, step, checkpoint, evaluate, stop, export.
 
 Owns the order of things and what is reported when. Knows nothing of pipes: it reports through a callable and looks at a
-StopSignal between steps and between phases.
+StopSignal between steps and between the parts of whatever takes long; how a stop is answered is in stops.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from services.trainer.engine import checkpoint, metrics, runtime
-from services.trainer.engine.control import Drained, Report, RunError, StopSignal
+from services.trainer.engine.control import Interrupted, Report, RunError, StopSignal
 from services.trainer.engine.evaluate import evaluate
 from services.trainer.engine.export import export
 from services.trainer.engine.inputs import read_pictures
@@ -22,20 +22,24 @@ from services.trainer.engine.models.registry import network_of
 from services.trainer.engine.prepare import build_trainer, load_start
 from services.trainer.engine.schedule import learning_rate
 from services.trainer.engine.stepping import Stepping
+from services.trainer.engine.stops import Stops
 from services.trainer.engine.verify import verify
 from services.trainer.protocol import (
     CheckpointEvaluated,
     CheckpointSaved,
     ModelExported,
+    Phase,
     RunEnded,
+    RunPhase,
     RunProgressed,
     RunSpec,
     RunStarted,
-    RunStopping,
     StopReason,
 )
 
 VERIFIED_PICTURES = 6
+HEADWAY_SECONDS = 30.0
+"""How often a phase that goes on says so."""
 
 OUTCOMES: dict[StopReason | None, Literal["succeeded", "stopped", "drained"]] = {
     None: "succeeded",
@@ -56,83 +60,76 @@ class _Run:
     def __init__(self, spec: RunSpec, report: Report, stop: StopSignal) -> None:
         self.spec = spec
         self.report = report
-        self.stop = stop
         self.work = Path(spec.work_dir)
         self.network = network_of(spec.starting_model)
         self.stepping = Stepping(step=spec.resume_step, seconds=spec.resume_seconds)
         self.saved_step = spec.resume_step
-        self.stopping: StopReason | None = None
+        self.stops = Stops(stop, lambda: self.stepping.step, report)
+        self.phase: Phase = "preparing"
+        self.phase_said = time.monotonic()
 
     def make(self) -> None:
-        """All phases in order. A drain unwinds whichever is under way."""
+        """All phases in order. A drain unwinds whichever is under way, as does a stop before there is anything to keep."""
         try:
             trainer = self._prepared()
-            if trainer is not None:
-                self._step_to_the_end(trainer)
-                self._finish(trainer)
-        except Drained:
-            self._announce_stop("drained")
-            self._end()
+            reason = self._step_to_the_end(trainer)
+            self._finish(trainer, reason)
+        except Interrupted as interrupted:
+            self.stops.answer()
+            self._end(interrupted.reason)
 
     # Phases
 
-    def _prepared(self) -> Any | None:
-        """The trainer, ready for the next step; None if the run was stopped with nothing to keep."""
+    def _prepared(self) -> Any:
+        """The trainer, ready for the next step."""
         runtime.configure(self.spec)
-        if self._stopped_early():
-            return None
-        trainer = build_trainer(self.spec, self._between_batches)
-        if self._stopped_early():
-            return None
-        load_start(trainer, self.spec, self.report)
-        if self._stopped_early():
-            return None
+        self._between()
+        trainer = build_trainer(self.spec, self._between)
+        self._between()
+        load_start(trainer, self.spec, self.report, self._between)
+        self._between()
         if self.spec.resume_step and not self.spec.resume_evaluated:
             self._evaluate(trainer)
         return trainer
 
-    def _stopped_early(self) -> bool:
-        """True, and the end reported, if a stop came before any step of any attempt."""
-        self._raise_if_drained()
-        if self.stop.reason is None or self.stepping.step:
-            return False
-        self.stopping = self.stop.reason
-        self._end()
-        return True
-
-    def _step_to_the_end(self, trainer: Any) -> None:
-        """Step until all steps are made, a stop comes or time is up; checkpoints at their multiples and at the last step."""
+    def _step_to_the_end(self, trainer: Any) -> StopReason | None:
+        """Step until all steps are made (None), a stop comes or time is up; checkpoints at their multiples and at the last
+        step."""
         spec, stepping = self.spec, self.stepping
         one = tf.constant(1)
         while stepping.step < spec.steps:
             reason = self._reason_to_stop()
             if reason is not None:
-                return self._stop_stepping(trainer, reason)
+                self._stop_stepping(trainer, reason)
+                return reason
+            # The first step traces the graph, which takes as long as many.
+            self._enter("stepping" if stepping.made else "preparing")
             self._make_step(trainer, one)
+            self.stops.end_step()
             if stepping.step % spec.checkpoint_every == 0 or stepping.step == spec.steps:
                 self._save(trainer)
                 self._evaluate(trainer)
         return None
 
     def _reason_to_stop(self) -> StopReason | None:
-        if self.stop.reason is not None:
-            return self.stop.reason
-        return "time_limit" if self.stepping.seconds >= self.spec.max_stepping_seconds else None
+        """None where the next step begins."""
+        if self.stepping.seconds >= self.spec.max_stepping_seconds:
+            return self.stops.reason or "time_limit"
+        return self.stops.begin_step()
 
     def _stop_stepping(self, trainer: Any, reason: StopReason) -> None:
         """Make what has been reached durable. Without a step there is nothing to save."""
-        self._announce_stop(reason)
+        self.stops.answer(reason)
         if self.stepping.step > self.saved_step:
             self._save(trainer)
-            self._raise_if_drained()
             self._evaluate(trainer)
 
-    def _finish(self, trainer: Any) -> None:
+    def _finish(self, trainer: Any, reason: StopReason | None) -> None:
         """Export, unless nothing was ever made or no format is wanted, and end."""
-        self._raise_if_drained()
+        self._between()
         if self.stepping.step and self.spec.export_formats:
             self._export(trainer)
-        self._end()
+        self._end(reason)
 
     # Steps of the phases
 
@@ -148,7 +145,7 @@ class _Run:
             )
         stepping.add(metrics.losses(logs), now - begun)
         if stepping.made == 1:
-            self.report(RunStarted(step=stepping.step, resumed_from=spec.resume_step))
+            self.report(RunStarted(step=stepping.step, resumed_from=spec.resume_step, seconds=now - begun))
         if stepping.report_due(now):
             self._report_progress(now)
 
@@ -166,9 +163,13 @@ class _Run:
 
     def _rate(self) -> float:
         """The learning rate that the last step used."""
-        return learning_rate(self.stepping.step - 1, steps=self.spec.steps, batch_size=self.spec.batch_size)
+        spec = self.spec
+        return learning_rate(
+            self.stepping.step - 1, steps=spec.steps, batch_size=spec.batch_size, scale=spec.learning_rate_scale
+        )
 
     def _save(self, trainer: Any) -> None:
+        self._enter("saving")
         stepping = self.stepping
         if stepping.since_report.steps:
             self._report_progress(time.monotonic())
@@ -184,12 +185,15 @@ class _Run:
         )
 
     def _evaluate(self, trainer: Any) -> None:
+        self._between()
+        self._enter("evaluating")
         begun = time.monotonic()
         found = evaluate(trainer)
         seconds = time.monotonic() - begun
         self.report(CheckpointEvaluated(step=self.stepping.step, evaluation=found, seconds=seconds))
 
     def _export(self, trainer: Any) -> None:
+        self._enter("exporting")
         spec = self.spec
         folder = self.work / "model"
         files = export(
@@ -199,40 +203,39 @@ class _Run:
             folder,
             spec.export_formats,
             name=spec.starting_model,
-            between=self._raise_if_drained,
+            between=self._between,
         )
         pictures = read_pictures(spec.eval_files, VERIFIED_PICTURES, self.network.image_size)
         checks = {}
         for wanted, name in files.items():
-            self._raise_if_drained()
-            checks[wanted] = verify(trainer.model, self.network, folder / name, wanted, pictures, len(spec.labels))
+            checks[wanted] = verify(
+                trainer.model, self.network, folder / name, wanted, pictures, len(spec.labels), self._between
+            )
         self.report(ModelExported(step=self.stepping.step, path=str(folder), files=files, checks=checks))
 
-    # Stopping
+    # Between them
 
-    def _between_batches(self) -> None:
-        """During an evaluation: a drain ends it, any other stop is announced and lets it finish."""
-        self._raise_if_drained()
-        if self.stop.reason is not None and self.stepping.step < self.spec.steps:
-            self._announce_stop(self.stop.reason)
+    def _enter(self, phase: Phase) -> None:
+        """Say what is done from now on, where that is something else."""
+        if phase != self.phase:
+            self._say(phase)
 
-    def _raise_if_drained(self) -> None:
-        if self.stop.reason == "drained":
-            raise Drained
+    def _between(self) -> None:
+        """Between the parts of a long phase: look whether it is still wanted, and now and then say that it goes on."""
+        self.stops.look()
+        if time.monotonic() - self.phase_said >= HEADWAY_SECONDS:
+            self._say(self.phase)
 
-    def _announce_stop(self, reason: StopReason) -> None:
-        """Say once that no further step will be made; a drain may come on top of another reason. Silent before any step."""
-        first = self.stopping is None
-        self.stopping = reason
-        if first and self.stepping.step:
-            self.report(RunStopping(step=self.stepping.step, reason=reason))
+    def _say(self, phase: Phase) -> None:
+        self.phase, self.phase_said = phase, time.monotonic()
+        self.report(RunPhase(phase=phase))
 
-    def _end(self) -> None:
+    def _end(self, reason: StopReason | None) -> None:
         self.report(
             RunEnded(
-                outcome=OUTCOMES[self.stopping],
+                outcome=OUTCOMES[reason],
                 step=self.stepping.step,
                 stepping_seconds=self.stepping.seconds,
-                reason=self.stopping,
+                reason=reason,
             )
         )

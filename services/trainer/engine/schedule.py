@@ -24,11 +24,13 @@ WARMUP_START = 1 / 6
 MOMENTUM = 0.9
 
 
-def peak_rate(batch_size: int) -> float:
-    """The highest rate of a run, for `batch_size` pictures a step."""
+def peak_rate(batch_size: int, scale: float = 1.0) -> float:
+    """The highest rate of a run, for `batch_size` pictures a step; `scale` is below 1 after a run that diverged."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    return RATE_PER_PICTURE * batch_size
+    if not 0 < scale <= 1:
+        raise ValueError(f"learning_rate_scale must be above 0 and at most 1, not {scale}")
+    return RATE_PER_PICTURE * batch_size * scale
 
 
 def warmup_steps(steps: int) -> int:
@@ -38,9 +40,9 @@ def warmup_steps(steps: int) -> int:
     return min(steps - 1, max(1, round(steps * WARMUP_SHARE)))
 
 
-def learning_rate(step: int, *, steps: int, batch_size: int) -> float:
+def learning_rate(step: int, *, steps: int, batch_size: int, scale: float = 1.0) -> float:
     """The rate that step number `step` (from 0) of a run of `steps` uses; 0.0 from the end of the run on."""
-    peak, warmup = peak_rate(batch_size), warmup_steps(steps)
+    peak, warmup = peak_rate(batch_size, scale), warmup_steps(steps)
     if step < 0:
         raise ValueError(f"step must not be negative, not {step}")
     if step >= steps:

@@ -8,7 +8,7 @@ swaps two overlapping boxes look like a fault.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,18 @@ class Comparison:
 
 
 def verify(
-    model: Any, network: Network, path: Path, wanted: str, pictures: Sequence[Array], labels: int
+    model: Any,
+    network: Network,
+    path: Path,
+    wanted: str,
+    pictures: Sequence[Array],
+    labels: int,
+    between: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Figures of the comparison for a model of `labels` labels over `pictures` (float32 [side, side, 3] in 0..255).
 
-    Raises RunError("export_mismatch") beyond the format's limits.
+    `between` is called before each picture and may raise to end it. Raises RunError("export_mismatch") beyond the format's
+    limits.
     """
     decoder = assemble(network, model.backbone, model.decoder, model.head, apply_nms=False)
     # Two threads as on a robot: there are operators that go wrong only then.
@@ -93,6 +100,7 @@ def verify(
     interpreter.allocate_tensors()
     comparison = Comparison(LIMITS[wanted], labels)
     for picture in pictures:
+        between()
         image = ((picture - INPUT_MEAN) / INPUT_STD)[None].astype(np.float32)
         decoded = decoder(normalise(image), training=False)
         boxes = decoded["decoded_boxes"].numpy()[0, :, 0] / network.image_size

@@ -50,6 +50,48 @@ export interface AttemptView {
   resumed_from: number | null;
   ended_at: Timestamp | null;
   outcome: string | null;
+  reason: Reason | null;
+}
+
+/** Newest first. */
+export interface AuditAnswer {
+  entries: AuditEntry[];
+}
+
+/** An operator's or mentor's act, written before it is done. `outcome` is `done`, `begun`, or the code of a refusal. */
+export interface AuditEntry {
+  id: string;
+  at: Timestamp;
+  by: string;
+  act: string;
+  target: string;
+  details: Record<string, unknown>;
+  outcome: string;
+}
+
+/** One outcome a team, in the order in which they were named; one's failure doesn't keep the others from it. */
+export interface BatchAnswer {
+  results: TeamOutcome[];
+  failed: number;
+}
+
+/** End a team's job; the team sees the reason. */
+export interface CancelRequest {
+  reason: string;
+}
+
+/** A point a minute, oldest first. */
+export interface CapacityAnswer {
+  points: CapacityPoint[];
+}
+
+/** The room at one time: live trainers, their slots, how many of those were busy, jobs that waited. */
+export interface CapacityPoint {
+  at: Timestamp;
+  trainers: number;
+  slots: number;
+  busy: number;
+  waiting: number;
 }
 
 /** The last durable checkpoint: `stepping_seconds` is what making its steps took, over all attempts. */
@@ -80,6 +122,12 @@ export interface Compatibility {
 /** Datasets to be trained on together. */
 export interface CompatibilityRequest {
   dataset_ids: string[];
+}
+
+/** New teams, each with a season grant of `minutes` (None: the installation's). */
+export interface CreateTeamsRequest {
+  teams: string[];
+  minutes?: number | null;
 }
 
 /** One dataset, how its import went, who uses it. */
@@ -176,6 +224,25 @@ export interface ExportedFile {
   sha256: string;
 }
 
+/** Minutes for each of the teams; negative takes back. */
+export interface GrantRequest {
+  teams: string[];
+  minutes: number;
+  kind?: "extra" | "season";
+  note?: string;
+}
+
+/** A job on a trainer, or one that nobody knows to be. */
+export interface HeldJobRow {
+  job_id: string;
+  team: string;
+  description: string;
+  attempt: number;
+  state: JobState;
+  steps_completed: number;
+  steps_requested: number;
+}
+
 /** The outcome of an import.
  * `read` counts pictures. `skipped` may be cut, `skipped_total` and `skipped_by_code` count all. `ignored` counts files
  * that are neither pictures nor XML. `warnings` are sentences, `oddities` the same with codes, counts and files. */
@@ -203,19 +270,33 @@ export interface JobAnswer {
   job: JobView;
 }
 
-/** What a team asks for. `steps` defaults to the recommended number, `max_minutes` to the estimate plus a quarter. */
+/** The last lines, 200 at most, of the attempt that ended last, and why it ended. */
+export interface JobLog {
+  lines: string[];
+  attempt: number;
+  reason: Reason | null;
+}
+
+/** What a team asks for. `steps` defaults to the recommended number, `max_minutes` to the estimate plus a quarter.
+ * `when_room`: should it have to try again later, it does so by itself. `requires`: labels that its trainer must have. */
 export interface JobRequest {
   dataset_ids: string[];
   description: string;
   starting_model?: string;
   steps?: number | null;
   max_minutes?: number | null;
+  when_room?: boolean;
+  requires?: Record<string, string>;
 }
 
 /** A training job, whole, as the scheduler last wrote it. `version` rises with each write.
  * `steps_completed` is that of the last durable checkpoint. `running_since` is set while steps are being made and
  * `stepping_seconds_before` is what earlier attempts' durable steps took: training time = the second plus now minus the first.
- * `reserved_seconds`, `used_seconds`, `refunded_seconds`: minutes, to the second; the last two are set at the end. */
+ * `reserved_seconds`, `used_seconds`, `refunded_seconds`: minutes, to the second; the last two are set at the end.
+ * `priority` is an operator's class, higher first. `when_room`: a job that must try again later queues by itself once it may.
+ * `requires` are labels that its trainer must have. `parent_id` is the model that it was trained on from, whose steps and
+ * those of its ancestors are `previous_steps`. `learning_rate_scale` is below 1 after a run that diverged. `log_lines` can be
+ * read at /api/jobs/{id}/log. `approved_by` is the mentor who let it pass the cap of its member. */
 export interface JobView {
   id: string;
   team: string;
@@ -249,6 +330,15 @@ export interface JobView {
   reserved_seconds: number;
   used_seconds: number | null;
   refunded_seconds: number | null;
+  priority: number;
+  when_room: boolean;
+  requires: Record<string, string>;
+  parent_id: string | null;
+  parent_description: string | null;
+  previous_steps: number;
+  learning_rate_scale: number;
+  log_lines: number;
+  approved_by: string | null;
 }
 
 /** Boxes of one label in each pool. */
@@ -258,6 +348,12 @@ export interface LabelCount {
   eval: number;
 }
 
+/** The team's statement, oldest line first, and its sum in seconds. */
+export interface LedgerAnswer {
+  ledger: LedgerEntry[];
+  balance_seconds: number;
+}
+
 /** One line of a team's statement: whole seconds, positive gives, negative takes. A balance is the sum of its lines. */
 export interface LedgerEntry {
   kind: "grant" | "refund" | "reserve" | "use";
@@ -265,6 +361,7 @@ export interface LedgerEntry {
   at: Timestamp;
   job_id: string | null;
   note: string;
+  by: string;
 }
 
 /** The installation's bounds on a job; `max_description` is in characters. */
@@ -275,6 +372,26 @@ export interface Limits {
   checkpoint_every: number;
   max_description: number;
   max_minutes: number;
+}
+
+/** A person of the team. The role listed here bounds what any of that person's tokens may do with jobs and minutes. */
+export interface Member {
+  name: string;
+  role: "member" | "mentor" | "viewer";
+  added_at: Timestamp;
+  added_by: string;
+}
+
+/** A member and a fresh token in that name, good for `days`. */
+export interface MemberAnswer {
+  member: Member;
+  token: string;
+  days: number;
+}
+
+/** A new member, or another role for one. */
+export interface MemberRequest {
+  role?: "member" | "mentor" | "viewer";
 }
 
 /** The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size exists. */
@@ -335,7 +452,34 @@ export interface ModelsAnswer {
   models: JobView[];
 }
 
-/** The figures of a run before it exists, and the same in sentences; nothing is reserved by asking. */
+/** Train a finished model more, on its own datasets and on `dataset_ids`; `steps` are the new ones alone. */
+export interface MoreRequest {
+  description: string;
+  dataset_ids?: string[];
+  steps?: number | null;
+  max_minutes?: number | null;
+  when_room?: boolean;
+  requires?: Record<string, string>;
+}
+
+/** Training is closed, by an operator: no job is admitted. `until` None means until it is opened again. */
+export interface Pause {
+  by: string;
+  at: Timestamp;
+  message: string;
+  until: Timestamp | null;
+}
+
+/** Close (or open) training for these teams, None for everybody. Jobs that are admitted already go on. */
+export interface PauseRequest {
+  teams?: string[] | null;
+  paused?: boolean;
+  until?: Timestamp | null;
+  message?: string;
+}
+
+/** The figures of a run before it exists, and the same in sentences; nothing is reserved by asking.
+ * `place` is where it would stand if it were submitted now; `refusal` why it would have to try again later instead. */
 export interface Plan {
   starting_model: string;
   accelerator: "cpu" | "gpu";
@@ -352,6 +496,9 @@ export interface Plan {
   default_max_minutes: number;
   minutes_left: number;
   sentences: string[];
+  place: QueuePlace | null;
+  refusal: Reason | null;
+  retry_after_seconds: number | null;
 }
 
 /** A plan. */
@@ -359,11 +506,20 @@ export interface PlanAnswer {
   plan: Plan;
 }
 
-/** What a team wants to know before it asks. */
+/** What a team wants to know before it asks. With a `parent_id`, of training that model more: its own datasets and starting
+ * model are meant, `dataset_ids` come on top. */
 export interface PlanRequest {
-  dataset_ids: string[];
+  dataset_ids?: string[];
   starting_model?: string;
   steps?: number | null;
+  max_minutes?: number | null;
+  requires?: Record<string, string>;
+  parent_id?: string | null;
+}
+
+/** A job's priority class: higher goes first, 0 is everybody's. */
+export interface PriorityRequest {
+  priority: number;
 }
 
 /** The newest figures of a running model. `at` is when the status service heard of them. */
@@ -378,7 +534,14 @@ export interface Progress {
   losses: Record<string, number>;
 }
 
-/** A waiting job's place (1 is next) and when it may start and end: the earliest and the latest likely time. */
+/** The whole queue, next first, and jobs that contradict themselves and wait to be reconciled. */
+export interface QueueAnswer {
+  queue: QueueRow[];
+  unspecified: HeldJobRow[];
+}
+
+/** A waiting job's place (1 is next) and when it may start and end: of ten, six start between `start_from` and `start_to`,
+ * two before and two after (20th and 80th percentile), and so for the end. None where nothing can be said. */
 export interface QueuePlace {
   job_id: string;
   position: number;
@@ -395,11 +558,44 @@ export interface QueuePut {
   places: QueuePlace[];
 }
 
+/** A waiting job, `place` with its position and expected times. */
+export interface QueueRow {
+  place: QueuePlace;
+  team: string;
+  description: string;
+  created_by: string;
+  starting_model: string;
+  accelerator: "cpu" | "gpu";
+  queued_at: Timestamp;
+  priority: number;
+  resumed: boolean;
+  reserved_seconds: number;
+  requires: Record<string, string>;
+}
+
 /** Why a job is as it is: `code` for programs, `message` in plain words, `remedy` where one is known. */
 export interface Reason {
   code: string;
   message: string;
   remedy: string | null;
+}
+
+/** What a job of STATE_UNSPECIFIED becomes: QUEUED again from its last checkpoint, or FAILED and settled. */
+export interface ReconcileRequest {
+  state: "FAILED" | "QUEUED";
+}
+
+/** Seconds that a job which has not ended keeps from the balance. */
+export interface Reservation {
+  job_id: string;
+  description: string;
+  state: JobState;
+  seconds: number;
+}
+
+/** Try a job again that had to be tried later; `when_room` makes it (or keeps it from) trying by itself after that. */
+export interface RetryRequest {
+  when_room?: boolean;
 }
 
 /** Whom the token names; `expires` is when it does, None for one that never does. */
@@ -452,10 +648,23 @@ export interface StartingModels {
   limits: Limits;
 }
 
-/** A team's minutes and the statement that they sum up. */
+/** A team's minutes, the statement that they sum up, what is reserved and by which job, its members.
+ * `member_cap_minutes` is what a member may have reserved and used without a mentor's approval, None for no such cap. */
 export interface TeamAnswer {
   team: TeamView;
   ledger: LedgerEntry[];
+  reservations: Reservation[];
+  members: Member[];
+  member_cap_minutes: number | null;
+  pause: Pause | null;
+}
+
+/** What became of one team of a batch: `error` where it failed. `token` is the first mentor's, of a team just created. */
+export interface TeamOutcome {
+  team: string;
+  error: ErrorBody | null;
+  balance_seconds: number | null;
+  token: string | null;
 }
 
 /** The team's minutes: replaces them where `version` is at least as high. */
@@ -463,6 +672,21 @@ export interface TeamPut {
   kind: "team.put";
   seq: number;
   team: TeamView;
+}
+
+/** What a mentor may set. */
+export interface TeamRequest {
+  member_cap_minutes: number | null;
+}
+
+/** A team as operators see it; counts are of jobs. */
+export interface TeamRow {
+  minutes: TeamView;
+  members: number;
+  waiting: number;
+  running: number;
+  usage_seconds: number;
+  pause: Pause | null;
 }
 
 /** A team's minutes in whole seconds: balance = granted - used - reserved by jobs that have not ended. */
@@ -473,6 +697,38 @@ export interface TeamView {
   reserved_seconds: number;
   balance_seconds: number;
   version: number;
+}
+
+/** All teams, by name; `pause` where training is closed for everybody. */
+export interface TeamsAnswer {
+  teams: TeamRow[];
+  pause: Pause | null;
+}
+
+/** A trainer as a command has left it. */
+export interface TrainerAnswer {
+  trainer: TrainerRow;
+}
+
+/** A trainer as it was last heard. `memory_bytes` is what one slot has; `utilization` is 0 to 1. */
+export interface TrainerRow {
+  id: string;
+  status: "draining" | "gone" | "live" | "silent";
+  accelerator: "cpu" | "gpu";
+  device: string;
+  memory_bytes: number;
+  slots: number;
+  seen_at: Timestamp;
+  jobs: HeldJobRow[];
+  labels: Record<string, string>;
+  started_at: Timestamp | null;
+  utilization: number | null;
+  memory_used_bytes: number | null;
+}
+
+/** All trainers heard of within a day, by id. */
+export interface TrainersAnswer {
+  trainers: TrainerRow[];
 }
 
 /** One kind of oddity: how often, in a sentence, with the first few files. */

@@ -1,4 +1,4 @@
-"""What the scheduler is asked and answers: sessions, starting models, plans, jobs, a team's minutes. Owns the structs alone."""
+"""What the scheduler is asked and answers about jobs: sessions, models, plans, jobs, logs. Owns the structs alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL, Accelerator
-from shared.contract.views import JobView, LedgerEntry, TeamView
+from shared.contract.views import JobView, QueuePlace, Reason
 
 
 class SessionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,15 +55,21 @@ class StartingModels(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team wants to know before it asks."""
+    """What a team wants to know before it asks. With a `parent_id`, of training that model more: its own datasets and starting
+    model are meant, `dataset_ids` come on top."""
 
-    dataset_ids: list[str]
+    dataset_ids: list[str] = []
     starting_model: str = DEFAULT_STARTING_MODEL
     steps: int | None = None
+    max_minutes: int | None = None
+    requires: dict[str, str] = {}
+    parent_id: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of a run before it exists, and the same in sentences; nothing is reserved by asking."""
+    """The figures of a run before it exists, and the same in sentences; nothing is reserved by asking.
+
+    `place` is where it would stand if it were submitted now; `refusal` why it would have to try again later instead."""
 
     starting_model: str
     accelerator: Accelerator
@@ -80,6 +86,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     default_max_minutes: int
     minutes_left: float
     sentences: list[str]
+    place: QueuePlace | None = None
+    refusal: Reason | None = None
+    retry_after_seconds: int | None = None
 
 
 class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,13 +98,34 @@ class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team asks for. `steps` defaults to the recommended number, `max_minutes` to the estimate plus a quarter."""
+    """What a team asks for. `steps` defaults to the recommended number, `max_minutes` to the estimate plus a quarter.
+
+    `when_room`: should it have to try again later, it does so by itself. `requires`: labels that its trainer must have."""
 
     dataset_ids: list[str]
     description: str
     starting_model: str = DEFAULT_STARTING_MODEL
     steps: int | None = None
     max_minutes: int | None = None
+    when_room: bool = False
+    requires: dict[str, str] = {}
+
+
+class MoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Train a finished model more, on its own datasets and on `dataset_ids`; `steps` are the new ones alone."""
+
+    description: str
+    dataset_ids: list[str] = []
+    steps: int | None = None
+    max_minutes: int | None = None
+    when_room: bool = False
+    requires: dict[str, str] = {}
+
+
+class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Try a job again that had to be tried later; `when_room` makes it (or keeps it from) trying by itself after that."""
+
+    when_room: bool = False
 
 
 class JobAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +134,9 @@ class JobAnswer(msgspec.Struct, frozen=True, kw_only=True):
     job: JobView
 
 
-class TeamAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A team's minutes and the statement that they sum up."""
+class JobLog(msgspec.Struct, frozen=True, kw_only=True):
+    """The last lines, 200 at most, of the attempt that ended last, and why it ended."""
 
-    team: TeamView
-    ledger: list[LedgerEntry]
+    lines: list[str]
+    attempt: int
+    reason: Reason | None

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from services.trainer.checkpoints import Checkpoint, Checkpoints
 from services.trainer.engine.metrics import COCO_NAMES
 from services.trainer.engine.schedule import learning_rate
-from services.trainer.protocol import CheckpointEvaluated, RunEnded, RunSpec, RunStopping
+from services.trainer.protocol import (
+    CheckpointEvaluated,
+    CheckpointSaved,
+    Phase,
+    RunEnded,
+    RunPhase,
+    RunProgressed,
+    RunSpec,
+    RunStarted,
+    RunStopping,
+)
+from shared.runtime.artifacts import Artifacts
 from tests.integration.engine.conftest import TensorFlowProcess
 from tests.support import engine_checks, pretrained_checks
 from tests.support.child import Child
@@ -22,7 +35,8 @@ QUANTISED = REPOSITORY.parent / "shared/data/mobilenet_v2_1.0_224_quant.tflite"
 
 
 def kinds(messages: list[object]) -> list[str]:
-    return [type(message).__name__ for message in messages if type(message).__name__ != "RunProgressed"]
+    """The types of all messages in order, progress and phases left out."""
+    return [type(message).__name__ for message in messages if not isinstance(message, RunProgressed | RunPhase)]
 
 
 def test_the_network_is_the_published_one(tensorflow: TensorFlowProcess) -> None:
@@ -33,9 +47,10 @@ def test_the_network_is_the_published_one(tensorflow: TensorFlowProcess) -> None
     }  # fmt: skip
 
 
-def test_the_optimizer_follows_the_schedule(tensorflow: TensorFlowProcess) -> None:
-    expected = [learning_rate(step, steps=30, batch_size=8) for step in [*range(30), 29]]
-    assert tensorflow(engine_checks.rates_of_optimizer, 30, 8) == pytest.approx(expected)
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_the_optimizer_follows_the_schedule(tensorflow: TensorFlowProcess, scale: float) -> None:
+    expected = [learning_rate(step, steps=30, batch_size=8, scale=scale) for step in [*range(30), 29]]
+    assert tensorflow(engine_checks.rates_of_optimizer, 30, 8, scale) == pytest.approx(expected)
 
 
 def test_unknown_names_are_refused_by_name(tensorflow: TensorFlowProcess) -> None:
@@ -96,6 +111,14 @@ class TestPretrained:
             "nobody": "OSError, left: []",
         }
 
+    def test_a_stop_is_not_kept_waiting(self, tensorflow: TensorFlowProcess, tmp_path: Path) -> None:
+        assert tensorflow(engine_checks.interrupted_starts, tmp_path) == {
+            "download": "drained",
+            "calibration": "drained",
+            "files": "source",
+            "weights": "same: True",
+        }
+
 
 class TestFailures:
     @pytest.mark.parametrize(
@@ -103,6 +126,7 @@ class TestFailures:
         [
             ("memory", "out_of_memory"),
             ("exhausted", "out_of_memory"),
+            ("cuda", "out_of_memory"),
             ("operation", "internal_error"),
             ("other", "internal_error"),
             ("run", "nan_loss"),
@@ -148,6 +172,14 @@ class TestFailures:
         assert failure[0] == "nan_loss"
         assert "step 1" in failure[1]
 
+    def test_what_is_no_number_is_never_saved(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], tmp_path: Path
+    ) -> None:
+        """A step may wreck the weights though its loss, that of the weights before it, is finite."""
+        refused = "nan_loss: Training diverged: a weight is not a number after step 0. Checkpoints before it are good."
+        found = tensorflow(engine_checks.refused_checkpoints, make_spec(), tmp_path)
+        assert found == {"weight": refused, "statistic": refused, "momentum": refused, "none": "saved"}
+
 
 def damaged_file(folder: Path, damage: str, spec: RunSpec) -> Path:
     """A shard that ends too early, has a label that the model doesn't know, or a picture that is none."""
@@ -189,14 +221,55 @@ class TestEarlyEnds:
             max_stepping_seconds=30.0,
             export_formats=[],
         )
-        messages, failure = tensorflow(engine_checks.run_here, spec)
+        messages, failure = tensorflow(engine_checks.run_here, spec, headway_seconds=0.0)
         assert failure is None
-        assert kinds(list(messages)) == ["CheckpointEvaluated", "RunStopping", "RunEnded"]
-        evaluated = messages[0]
+        evaluated, stopping, ended = (message for message in messages if not isinstance(message, RunPhase))
+        # At each look it says that it goes on, and as what.
+        phases = [message.phase for message in messages if isinstance(message, RunPhase)]
+        assert phases == sorted(phases, reverse=True)
+        assert phases.count("preparing") > 2
+        assert phases.count("evaluating") > 1
         assert isinstance(evaluated, CheckpointEvaluated)
         assert {evaluated.evaluation[name] for name in COCO_NAMES.values()} == {-1}
-        assert messages[1] == RunStopping(step=6, reason="time_limit")
-        assert messages[2] == RunEnded(outcome="stopped", step=6, stepping_seconds=30.0, reason="time_limit")
+        assert stopping == RunStopping(step=6, reason="time_limit")
+        assert ended == RunEnded(outcome="stopped", step=6, stepping_seconds=30.0, reason="time_limit")
+
+    @pytest.mark.parametrize(("step", "phase"), [(6, "preparing"), (6, "evaluating"), (12, "exporting")])
+    def test_a_drain_ends_any_phase(
+        self,
+        tensorflow: TensorFlowProcess,
+        make_spec: Callable[..., RunSpec],
+        first_run: Child,
+        step: int,
+        phase: Phase,
+    ) -> None:
+        spec = resumed(make_spec, first_run, step, resume_evaluated=phase != "evaluating")
+        messages, failure = tensorflow(engine_checks.run_here, spec, "drained", phase)
+        assert failure is None
+        assert [message for message in messages if not isinstance(message, RunPhase)] == [
+            RunStopping(step=step, reason="drained"),
+            RunEnded(outcome="drained", step=step, stepping_seconds=30.0, reason="drained"),
+        ]
+
+    def test_a_stop_once_all_steps_are_made_is_answered_and_changes_nothing(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child
+    ) -> None:
+        spec = resumed(make_spec, first_run, 12)
+        messages, failure = tensorflow(engine_checks.run_here, spec, "user", "exporting")
+        assert failure is None
+        assert kinds(list(messages)) == ["RunStopping", "ModelExported", "RunEnded"]
+        assert messages[-1] == RunEnded(outcome="succeeded", step=12, stepping_seconds=30.0, reason=None)
+
+    def test_a_stop_before_the_first_step_of_a_later_attempt_needs_none(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child
+    ) -> None:
+        spec = resumed(make_spec, first_run, 6, export_formats=[])
+        messages, failure = tensorflow(engine_checks.run_here, spec, "user", "preparing")
+        assert failure is None
+        assert messages == [
+            RunStopping(step=6, reason="user"),
+            RunEnded(outcome="stopped", step=6, stepping_seconds=30.0, reason="user"),
+        ]
 
     def test_a_file_of_another_model_is_found_out(
         self, tensorflow: TensorFlowProcess, first_run: Child, spec: RunSpec
@@ -217,4 +290,57 @@ class TestEarlyEnds:
             "cut": "bad_checkpoint: The checkpoint of step 6 can't be loaded.",
             "other step": "bad_checkpoint: The checkpoint of step 7 holds step 6.",
             "missing parent": "bad_checkpoint: The parent model's checkpoint can't be loaded.",
+        }
+
+
+def resumed(make_spec: Callable[..., RunSpec], first_run: Child, step: int, **changes: object) -> RunSpec:
+    """An attempt that goes on from a checkpoint of the tiny run, which had cost 30 s."""
+    folder = Path(first_run.spec.work_dir) / "checkpoints" / f"{step:08d}"
+    return make_spec(**({"resume_dir": str(folder), "resume_step": step, "resume_seconds": 30.0} | changes))
+
+
+class TestStarts:
+    def test_a_smaller_batch_and_a_lower_rate_go_on_from_the_same_checkpoint(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child
+    ) -> None:
+        """As after a run that went out of memory, or diverged."""
+        spec = resumed(
+            make_spec,
+            first_run,
+            6,
+            batch_size=2,
+            learning_rate_scale=0.1,
+            steps=8,
+            checkpoint_every=8,
+            export_formats=[],
+        )
+        messages, failure = tensorflow(engine_checks.run_here, spec)
+        assert failure is None
+        assert kinds(list(messages)) == ["RunStarted", "CheckpointSaved", "CheckpointEvaluated", "RunEnded"]
+        started, progress = messages[0], [m for m in messages if isinstance(m, RunProgressed)]
+        assert isinstance(started, RunStarted)
+        assert (started.step, started.resumed_from) == (7, 6)
+        rates = {step: learning_rate(step - 1, steps=8, batch_size=2, scale=0.1) for step in (7, 8)}
+        assert {m.step: m.learning_rate for m in progress} == rates
+        (saved,) = (message for message in messages if isinstance(message, CheckpointSaved))
+        assert saved.training["learning_rate"] == rates[8]
+
+    def test_a_parents_checkpoint_gives_its_weights_and_nothing_else(
+        self, tensorflow: TensorFlowProcess, make_spec: Callable[..., RunSpec], first_run: Child, tmp_path: Path
+    ) -> None:
+        """As it is published by the parent job's trainer and fetched by the child job's."""
+        artifacts = Artifacts((tmp_path / "artifacts").as_uri())
+        checkpoints = Checkpoints(artifacts, "parent", 1)
+        described = Checkpoint(step=6, attempt=1, stepping_seconds=1.0, saved_at=datetime(2026, 3, 1, tzinfo=UTC))
+        checkpoints.save(described, Path(first_run.spec.work_dir) / "checkpoints" / "00000006")
+        folder = artifacts.fetch(checkpoints.prefix(described.name), tmp_path / "cache")
+        found = tensorflow(engine_checks.warm_started, make_spec(init_dir=str(folder)), folder, 6)
+        assert int(str(found.pop("variables"))) > 300
+        assert found == {
+            "same before": False,
+            "same after": True,
+            "step": 0,
+            "optimizer's steps": 0,
+            "momentum": 0.0,
+            "notices": 0,
         }

@@ -18,6 +18,7 @@ from services.trainer.child import EXIT_FAILED, EXIT_ORPHANED
 from services.trainer.engine.metrics import COCO_NAMES
 from services.trainer.engine.schedule import learning_rate
 from services.trainer.protocol import (
+    STACKS,
     CheckpointEvaluated,
     CheckpointSaved,
     FromChild,
@@ -42,9 +43,19 @@ class TestWholeRun:
         expected = ["notice", "started", "saved", "evaluated", "saved", "evaluated", "exported", "ended"]
         assert first_run.kinds() == expected
         assert [notice.code for notice in first_run.all(Notice)] == ["random_backbone"]
-        assert first_run.all(RunStarted) == [RunStarted(step=1, resumed_from=0)]
+        (started,) = first_run.all(RunStarted)
+        assert (started.step, started.resumed_from) == (1, 0)
+        # The graph was traced.
+        assert started.seconds > 1 / first_run.all(CheckpointSaved)[0].training["steps_per_sec"]
         end = first_run.all(RunEnded)[0]
         assert (end.outcome, end.step, end.reason) == ("succeeded", 12, None)
+
+    def test_phases_are_told_as_they_begin(self, first_run: Child) -> None:
+        round_of = ["stepping", "saving", "evaluating"]
+        assert first_run.phases() == [*round_of, *round_of, "exporting"]
+        tags = [str(type(m).__struct_config__.tag) for m in first_run.messages if not isinstance(m, RunProgressed)]
+        for tag, before in (("saved", "phase"), ("evaluated", "phase"), ("exported", "phase"), ("started", "notice")):
+            assert {tags[index - 1] for index, each in enumerate(tags) if each == tag} == {before}
 
     def test_checkpoints_carry_the_known_metrics(self, first_run: Child) -> None:
         saved, evaluated = first_run.all(CheckpointSaved), first_run.all(CheckpointEvaluated)
@@ -118,7 +129,8 @@ def test_a_resumed_run_goes_on_and_stops_on_command(first_run: Child, make_spec:
     child = Child(spec, stop_at_ten)
     assert child.wait(200) == 0, child.tail()
     assert child.kinds() == ["evaluated", "started", "stopping", "saved", "evaluated", "ended"]
-    assert child.all(RunStarted) == [RunStarted(step=7, resumed_from=6)]
+    assert [(started.step, started.resumed_from) for started in child.all(RunStarted)] == [(7, 6)]
+    assert child.phases() == ["evaluating", "preparing", "stepping", "saving", "evaluating"]
 
     reached = child.all(RunStopping)[0].step
     assert 9 <= reached < 20
@@ -144,6 +156,20 @@ def test_a_stop_before_any_step_leaves_nothing_and_signals_are_the_parents(make_
     assert child.wait(100) == 0, child.tail()
     assert child.messages == [RunEnded(outcome="stopped", step=0, stepping_seconds=0.0, reason="user")]
     assert not (Path(child.log.parent) / "checkpoints").exists()
+
+
+def test_it_shows_where_its_threads_are(make_spec: Callable[..., RunSpec]) -> None:
+    child = Child(make_spec())
+    wait_until_detached(child.process.pid)
+    child.process.send_signal(STACKS)
+    deadline = time.monotonic() + 20
+    while "most recent call first" not in child.tail():
+        assert time.monotonic() < deadline, child.tail()
+        time.sleep(0.02)
+    assert "in listen" in child.tail()
+    assert child.process.poll() is None
+    child.hang_up()
+    assert child.wait(20) == EXIT_ORPHANED
 
 
 def test_a_failure_is_told_and_its_traceback_logged(make_spec: Callable[..., RunSpec]) -> None:

@@ -14,7 +14,7 @@ from services.cli.names import resolve
 from shared.contract.errors import NotFound, UserError
 from shared.contract.jobs import JobState
 from shared.contract.views import QueuePlace
-from tests.support.answers import NOW, finished_job, job_view, progress_at
+from tests.support.answers import NOW, finished_job, job_view, place, progress_at
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,35 @@ def test_the_place_in_the_queue() -> None:
     assert figures.span(at[0], None, NOW) == figures.span(None, at[0], NOW) == f"about {first}"
     assert figures.span(NOW, at[0], at[0]) == "any moment"
     assert figures.span(at[0], at[0], NOW) == f"about {first}"
+
+
+def test_the_end_is_told_with_the_start() -> None:
+    told = figures.place_in_queue(place(1), NOW)
+    assert told.startswith("next in line, starts between ")
+    assert ", ends between " in told
+    no_start = msgspec.structs.replace(place(1), start_from=None, start_to=None)
+    assert figures.place_in_queue(no_start, NOW).startswith("next in line, ends between ")
+
+
+def test_spans_of_tables() -> None:
+    at = NOW.astimezone().replace(hour=12, minute=0)
+    later, tomorrow = at + timedelta(minutes=20), at + timedelta(days=1)
+    assert figures.brief_span(None, None, at) == "–"
+    assert figures.brief_span(at, None, at) == figures.brief_span(None, at, at) == "12:00"
+    assert figures.brief_span(at, later, at) == "12:00–12:20"
+    assert figures.brief_span(at, later, later) == "now"
+    assert figures.brief_span(at, tomorrow, at) == f"12:00–{tomorrow.day} {tomorrow:%b} 12:00"
+    day = f"{tomorrow.day} {tomorrow:%b}"
+    assert figures.brief_span(tomorrow, tomorrow, at) == f"{day} 12:00"
+    assert figures.brief_span(tomorrow, tomorrow + timedelta(minutes=20), at) == f"{day} 12:00–12:20"
+
+
+def test_labels_shares_parts() -> None:
+    assert figures.labels({"pool": "lab", "gpu": "a100"}) == "gpu=a100, pool=lab"
+    assert [figures.share(value) for value in (0, 0.004, 0.874, 1)] == ["0%", "0%", "87%", "100%"]
+    assert figures.part_of(10.2e9, 24e9) == "10.2/24.0 GB"
+    assert figures.part_of(4e8, 24e9) == "400 MB/24.0 GB"
+    assert figures.part_of(None, 24e9) == "24.0 GB"
 
 
 def test_training_time_ticks_only_while_steps_are_made() -> None:

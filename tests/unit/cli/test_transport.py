@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from deploy.local.ports import free_ports
-from services.cli.api import Api
+from services.cli.api import Api, Training
 from services.cli.config import Server
 from services.cli.stream import Stream
 from services.cli.transport import ATTEMPTS, Transport, translated
@@ -60,11 +60,12 @@ async def test_it_gives_up_in_the_end(platform: FakePlatform, api: Api, waits: W
 
 async def test_a_submit_is_repeated_with_the_same_key(platform: FakePlatform, api: Api) -> None:
     platform.instead["POST /api/jobs"] = [break_off]
-    job = await api.start_job(["d"], "x", None, 300, None)
+    training = Training(dataset_ids=["d"], steps=300)
+    job = await api.start_job(training, "x", when_room=False)
     keys = {asked.headers["Idempotency-Key"] for asked in platform.asked}
     assert len(keys) == 1
     assert platform.times("POST", "/api/jobs") == 2
-    other = await api.start_job(["d"], "x", None, 300, None)
+    other = await api.start_job(training, "x", when_room=False)
     assert other.id != job.id
 
 

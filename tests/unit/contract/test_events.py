@@ -119,7 +119,7 @@ def test_facts_and_commands_are_all_messages() -> None:
 
 def test_a_value_and_its_type_have_the_same_names() -> None:
     stop = JobStop(reason="user")
-    assert wire_name(stop) == wire_name(JobStop) == "job.stop.v1"
+    assert wire_name(stop) == wire_name(JobStop) == "job.stop.v2"
     assert routing_key(stop) == "job.stop"
 
 

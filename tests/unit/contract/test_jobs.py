@@ -30,22 +30,26 @@ from shared.contract.jobs import (
 EXPECTED = """
 QUEUED          assign        PREPARING          PREPARING          PREPARING          PREPARING
 QUEUED          stop          STOPPED            STOPPED            CANCELED           CANCELED
+TRY_AGAIN_LATER admit         QUEUED             QUEUED             QUEUED             QUEUED
 QUEUED          inconsistent  STATE_UNSPECIFIED  STATE_UNSPECIFIED  STATE_UNSPECIFIED  STATE_UNSPECIFIED
 PREPARING       started       RUNNING            RUNNING            RUNNING            RUNNING
 PREPARING       stop          STOP_REQUESTED     STOP_REQUESTED     STOP_REQUESTED     STOP_REQUESTED
 PREPARING       lost          QUEUED             FAILED             QUEUED             FAILED
-PREPARING       drained       QUEUED             FAILED             QUEUED             FAILED
+PREPARING       drained       QUEUED             QUEUED             QUEUED             QUEUED
+PREPARING       requeued      QUEUED             QUEUED             QUEUED             QUEUED
 PREPARING       failed        FAILED             FAILED             FAILED             FAILED
 PREPARING       inconsistent  STATE_UNSPECIFIED  STATE_UNSPECIFIED  STATE_UNSPECIFIED  STATE_UNSPECIFIED
 RUNNING         stop          STOP_REQUESTED     STOP_REQUESTED     STOP_REQUESTED     STOP_REQUESTED
 RUNNING         time_up       STOPPING           STOPPING           STOPPING           STOPPING
 RUNNING         succeeded     SUCCEEDED          SUCCEEDED          SUCCEEDED          SUCCEEDED
 RUNNING         lost          QUEUED             FAILED             QUEUED             FAILED
-RUNNING         drained       QUEUED             FAILED             QUEUED             FAILED
+RUNNING         drained       QUEUED             QUEUED             QUEUED             QUEUED
+RUNNING         requeued      QUEUED             QUEUED             QUEUED             QUEUED
 RUNNING         failed        FAILED             FAILED             FAILED             FAILED
 RUNNING         inconsistent  STATE_UNSPECIFIED  STATE_UNSPECIFIED  STATE_UNSPECIFIED  STATE_UNSPECIFIED
 STOP_REQUESTED  stopping      STOPPING           STOPPING           STOPPING           STOPPING
 STOP_REQUESTED  stopped       STOPPED            STOPPED            CANCELED           CANCELED
+STOP_REQUESTED  enforced      STOPPED            STOPPED            CANCELED           CANCELED
 STOP_REQUESTED  lost          STOPPED            STOPPED            CANCELED           CANCELED
 STOP_REQUESTED  drained       STOPPED            STOPPED            CANCELED           CANCELED
 STOP_REQUESTED  succeeded     SUCCEEDED          SUCCEEDED          SUCCEEDED          SUCCEEDED
@@ -129,7 +133,7 @@ def test_every_state_is_reached_and_every_live_state_can_end() -> None:
         assert reach(state) & TERMINAL, f"{state} never ends"
 
 
-def test_terminal_states_have_no_exit() -> None:
+def test_terminal_states_have_no_exit_but_the_one_of_a_job_that_is_tried_again() -> None:
     assert {
         JobState.SUCCEEDED,
         JobState.STOPPED,
@@ -137,7 +141,8 @@ def test_terminal_states_have_no_exit() -> None:
         JobState.FAILED,
         JobState.TRY_AGAIN_LATER,
     } == TERMINAL
-    assert not [row for row in TRANSITIONS if row.source in TERMINAL]
+    exits = [row for row in TRANSITIONS if row.source in TERMINAL]
+    assert exits == [Transition(JobState.TRY_AGAIN_LATER, Trigger.ADMIT, JobState.QUEUED)]
 
 
 def test_assigned_states_are_those_that_a_lost_trainer_leaves() -> None:

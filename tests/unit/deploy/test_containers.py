@@ -83,13 +83,24 @@ def test_what_may_be_set_has_the_service_s_own_default(service: str) -> None:
     for name, value in OURS[service]["environment"].items():
         if may := re.fullmatch(rf"\$\{{{name}:-(.*)}}", str(value)):
             default = fields[name.lower()].default
-            assert may[1] == (str(default).lower() if isinstance(default, bool) else str(default)) or name in BY_IMAGE
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            assert may[1] == ("" if default == {} else shown) or name in BY_IMAGE
 
 
 def test_every_usual_setting_can_be_given() -> None:
     usual = {
-        "scheduler": {"SECURE_COOKIE", "ALLOWED_ORIGINS", "TEAM_MINUTES", "MIN_STEPS", "MAX_STEPS", "CHECKPOINT_EVERY"},
-        "trainer": {"ALLOW_DOWNLOAD", "PRETRAINED_DIR"},
+        "scheduler": {
+            *("SECURE_COOKIE", "ALLOWED_ORIGINS", "TEAM_MINUTES", "MIN_STEPS", "MAX_STEPS", "CHECKPOINT_EVERY"),
+            *(
+                "MAX_QUEUED",
+                "MAX_TEAM_JOBS",
+                "MAX_WAIT_SECONDS",
+                "EXPECT_TRAINERS_SECONDS",
+                "LAB_HOURS",
+                "LAB_TIMEZONE",
+            ),
+        },
+        "trainer": {"ALLOW_DOWNLOAD", "PRETRAINED_DIR", "TRAINER_LABELS"},
         "dataset": {"ALLOWED_ORIGINS"},
         "status": {"ALLOWED_ORIGINS"},
     }

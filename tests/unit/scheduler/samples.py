@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from services.scheduler import budget, domain
-from services.scheduler.domain import Job
+from services.scheduler import budget, domain, facts, orders
+from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Trainer
 from shared.contract.events import DatasetSource, TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
 from shared.contract.jobs import JobState
@@ -62,18 +62,23 @@ def queued(job_id: str = "job-1", team: str = "demo", *, at: datetime = NOW, max
 
 def preparing(job: Job | None = None, trainer: str = "t1") -> Job:
     """A job that a trainer was just given."""
-    return domain.assign(job or queued(), trainer, after(1)).job
+    return orders.assign(job or queued(), trainer, after(1)).job
 
 
 def running(job: Job | None = None) -> Job:
     """A job whose trainer makes steps."""
     held = job or preparing()
-    return domain.started(held, held.view.attempt, started()).job
+    return facts.started(held, held.view.attempt, started()).job
 
 
 def with_checkpoint(job: Job, step: int = 100, seconds: float = 50.5) -> Job:
     """The job after a durable checkpoint."""
-    return domain.checkpointed(job, job.view.attempt, checkpointed(step, seconds)).job
+    return facts.checkpointed(job, job.view.attempt, checkpointed(step, seconds)).job
+
+
+def lost(job: Job, at: datetime) -> Change:
+    """The attempt in force is over: its trainer is silent."""
+    return orders.lost(job, job.view.attempt, at)
 
 
 def in_state(job: Job, state: JobState) -> Job:

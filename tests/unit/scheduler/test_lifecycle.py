@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from services.scheduler import budget, domain
+from services.scheduler import budget, facts, orders
 from services.scheduler.domain import Change, Job
 from shared.contract.errors import IllegalTransition, Retry, Stale
 from shared.contract.events import ModelExported, TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
-from tests.unit.scheduler.samples import RESERVED, after, checkpointed, ended, preparing, queued, started, stopping
+from tests.unit.scheduler.samples import (
+    RESERVED,
+    after,
+    checkpointed,
+    ended,
+    lost,
+    preparing,
+    queued,
+    started,
+    stopping,
+)
 
 Body = TrainingStarted | TrainingCheckpointed | TrainingStopping | TrainingEnded | ModelExported
 
@@ -89,15 +99,15 @@ class Life(RuleBasedStateMachine):
         try:
             match body:
                 case TrainingStarted():
-                    change = domain.started(seen, attempt, body)
+                    change = facts.started(seen, attempt, body)
                 case TrainingCheckpointed():
-                    change = domain.checkpointed(seen, attempt, body)
+                    change = facts.checkpointed(seen, attempt, body)
                 case TrainingStopping():
-                    change = domain.stopping(seen, attempt, body)
+                    change = facts.stopping(seen, attempt, body)
                 case ModelExported():
-                    change = domain.exported(seen, attempt, body)
+                    change = facts.exported(seen, attempt, body)
                 case TrainingEnded():
-                    change = domain.ended(seen, attempt, body, after(self.tick()))
+                    change = facts.ended(seen, attempt, body, after(self.tick()))
         except Stale:
             return
         except Retry:
@@ -110,13 +120,13 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.job.view.state in ASSIGNED)
     @rule()
     def lose(self) -> None:
-        self.write(self.job, domain.lost(self.job, after(self.tick())))
+        self.write(self.job, lost(self.job, after(self.tick())))
 
     @rule()
     def stop(self) -> None:
         seen = self.job
         try:
-            change = domain.stop(seen, after(self.tick()))
+            change = orders.stop(seen, after(self.tick()))
         except IllegalTransition:
             assert seen.view.state in TERMINAL | {JobState.STOP_REQUESTED, JobState.STOPPING}
             return
@@ -127,7 +137,7 @@ class Life(RuleBasedStateMachine):
         """Both decide on the same job; the second write finds it changed."""
         seen = self.job
         try:
-            first, second = domain.stop(seen, after(self.tick())), domain.stop(seen, after(self.tick()))
+            first, second = orders.stop(seen, after(self.tick())), orders.stop(seen, after(self.tick()))
         except IllegalTransition:
             return
         self.write(seen, first)

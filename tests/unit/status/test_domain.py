@@ -50,6 +50,9 @@ def progress(step: int = 1, attempt: int = 1) -> Progress:
         ("checkpointed", job(), MEANINGS[JobState.QUEUED]),
         ("exported", job(export=EXPORT), "Exported at step 1000: float32, float16."),
         ("noticed", job(notices=[Reason(code="a", message="A."), Reason(code="b", message="B.")]), "B."),
+        ("requeued", job(notices=[Reason(code="nan_loss_retried", message="It goes on.")]), "It goes on."),
+        ("pause", job(notices=[Reason(code="lab_hours", message="The lab is closed.")]), "The lab is closed."),
+        ("priority", job(priority=5), "An operator gave it the priority 5."),
     ],
 )
 def test_a_line_of_the_story(trigger: str, view: JobView, message: str) -> None:

@@ -23,3 +23,12 @@ def test_reason(asked: list[StopReason], reason: StopReason | None) -> None:
     for each in asked:
         stop.ask(each)
     assert stop.reason == reason
+
+
+def test_whoever_asks_makes_itself_heard() -> None:
+    stop, heard = StopSignal(), list[StopReason | None]()
+    stop.ask("user")
+    stop.on_ask = lambda: heard.append(stop.reason)
+    stop.ask("time_limit")
+    stop.ask("drained")
+    assert heard == ["user", "drained"]

@@ -7,8 +7,8 @@ import pytest
 from services.trainer.engine.schedule import WARMUP_START, learning_rate, peak_rate, warmup_steps
 
 
-def rates(steps: int, batch_size: int = 8) -> list[float]:
-    return [learning_rate(step, steps=steps, batch_size=batch_size) for step in range(steps)]
+def rates(steps: int, batch_size: int = 8, scale: float = 1.0) -> list[float]:
+    return [learning_rate(step, steps=steps, batch_size=batch_size, scale=scale) for step in range(steps)]
 
 
 @pytest.mark.parametrize("steps", [20, 200, 3000, 8000])
@@ -32,6 +32,17 @@ def test_even_the_shortest_run_has_a_decay(steps: int, warmup: int) -> None:
 def test_the_rate_follows_the_batch() -> None:
     assert peak_rate(32) == pytest.approx(4 * peak_rate(8))
     assert rates(100, 32) == pytest.approx([4 * rate for rate in rates(100, 8)])
+
+
+def test_a_scale_multiplies_every_rate() -> None:
+    assert rates(100, scale=0.1) == pytest.approx([rate / 10 for rate in rates(100)])
+    assert rates(100, scale=1) == rates(100)
+
+
+@pytest.mark.parametrize("scale", [0, -0.1, 1.5, float("nan"), float("inf")])
+def test_a_scale_lowers_and_never_stops(scale: float) -> None:
+    with pytest.raises(ValueError, match=f"learning_rate_scale must be above 0 and at most 1, not {scale}"):
+        peak_rate(8, scale)
 
 
 def test_nothing_is_learned_after_the_end() -> None:

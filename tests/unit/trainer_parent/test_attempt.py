@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from services.trainer import protocol
 from services.trainer.attempt import Attempt, Tools
@@ -48,6 +51,19 @@ class KeepsAll(Artifacts):
         raise PermissionError("deleting is forbidden")
 
 
+class SilentStore(Artifacts):
+    """A store that doesn't answer until it is let."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked, self.let = threading.Event(), threading.Event()
+
+    def folders(self, prefix: str) -> list[str]:
+        self.asked.set()
+        self.let.wait(30)
+        return super().folders(prefix)
+
+
 class World:
     def __init__(self, root: Path, artifacts: Artifacts | None = None) -> None:
         self.broker = MemoryBroker()
@@ -67,8 +83,8 @@ class World:
             patience=self.patience,
         )
 
-    def attempt(self) -> Attempt:
-        return Attempt(ORDER, Slot(0, None, 0), self.lease, self.tools, self.idle.append)
+    def attempt(self, order: Order = ORDER) -> Attempt:
+        return Attempt(order, Slot(0, None, 0), self.lease, self.tools, self.idle.append)
 
     def heard(self) -> list[Envelope]:
         return [decode(message.body) for message in self.broker.waiting("all")]
@@ -95,6 +111,25 @@ async def test_a_mistake_of_ours_ends_the_attempt_and_frees_its_slot(tmp_path: P
     assert ended.reason is not None
     assert (ended.reason.code, ended.checkpoint_step) == ("internal_error", 0)
     assert world.idle == [attempt]
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [("user", "stopped"), ("drained", "drained")])
+async def test_a_stop_does_not_wait_for_a_store_that_is_silent(
+    tmp_path: Path, reason: protocol.StopReason, outcome: str
+) -> None:
+    store = SilentStore((tmp_path / "artifacts").as_uri())
+    world = World(tmp_path, store)
+    attempt = world.attempt(structs.replace(ORDER, assign=assign(known_step=5)))
+    running = asyncio.create_task(attempt.run())
+    assert await asyncio.to_thread(store.asked.wait, 30)
+    attempt.stop(reason)
+    assert await running == outcome
+    ended = world.heard()[-1].body
+    assert isinstance(ended, TrainingEnded)
+    assert ended.reason is not None
+    # Of earlier attempts it knows what the scheduler told.
+    assert (ended.outcome, ended.reason.code, ended.step, ended.checkpoint_step) == (outcome, reason, 5, 5)
+    store.let.set()
 
 
 def publisher(world: World) -> Publisher:

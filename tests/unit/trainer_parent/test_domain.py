@@ -21,12 +21,13 @@ from services.trainer.domain import (
     is_job_id,
     refusal,
     resume_order,
+    stalled,
     stop_reason,
     stronger,
     to_delete,
     trainer_id,
 )
-from services.trainer.protocol import StopReason
+from services.trainer.protocol import Phase, StopReason
 
 Name = CheckpointName
 
@@ -206,6 +207,22 @@ def test_a_crash_is_told_in_plain_words(status: int, kills: int, code: str, word
     reason = crash(status, memory_kills=kills)
     assert reason.code == code
     assert words in reason.message
+    assert reason.remedy
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        ("stepping", "made no step for 75 s after step 120"),
+        ("preparing", "was preparing for 75 s without headway, at step 120,"),
+        ("saving", "was saving a checkpoint for 75 s without headway, at step 120,"),
+        ("evaluating", "was evaluating a checkpoint for 75 s without headway, at step 120,"),
+        ("exporting", "was exporting the model for 75 s without headway, at step 120,"),
+    ],
+)
+def test_a_stall_is_told_with_its_phase_seconds_and_step(phase: Phase, words: str) -> None:
+    reason = stalled(phase, seconds=75.2, step=120)
+    assert (reason.code, reason.message) == ("stalled", f"The training process {words} and was ended.")
     assert reason.remedy
 
 

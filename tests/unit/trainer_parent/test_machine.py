@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.trainer import machine
-from services.trainer.machine import Gpu, Slot, machine_memory, memory_kills, parse_gpus, survey, visible
+from services.trainer.machine import Gpu, Slot, machine_memory, memory_kills, parse_gpus, slot_memory, survey, visible
 
 TWO = "0, NVIDIA L4, 23034\n1, NVIDIA L4, 23034\n"
 MIB = 1 << 20
@@ -64,12 +64,41 @@ def test_one_slot_per_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     # More slots than GPUs share them, fewer leave some alone.
     assert [slot.gpu for slot in survey(slots=3, environ=environ).slots] == [0, 1, 0]
     assert [slot.gpu for slot in survey(slots=1, environ=environ).slots] == [0]
+    # A slot has its share of its GPU's memory.
+    assert survey(slots=3, environ=environ).memory_bytes == 23034 * MIB // 2
+    assert survey(slots=1, environ=environ).memory_bytes == 23034 * MIB
 
 
 def test_a_gpu_that_hides_its_memory_shares_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = smi(tmp_path, "echo '0, NVIDIA GB10, [N/A]'")
     monkeypatch.setenv("PATH", environ["PATH"])
     assert survey(slots=None, environ=environ).memory_bytes == machine_memory()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "slots", "bytes_a_slot"),
+    [
+        ([24], [0], 24),
+        ([24], [0, 0], 12),
+        ([24, 16], [0, 1], 16),
+        # The small one is shared by two, the large one by one; then the other way round.
+        ([24, 16], [1, 0, 1], 8),
+        ([24, 16], [0, 1, 0], 12),
+        # One that no slot uses doesn't count.
+        ([24, 16], [0], 24),
+        # What hides its memory has its part of the machine's.
+        ([0], [0, 0], 48),
+        ([0, 0], [0, 1], 48),
+        ([0, 24], [0, 1, 0], 24),
+    ],
+)
+def test_the_poorest_slot_says_what_there_is(gpus: list[int], slots: list[int], bytes_a_slot: int) -> None:
+    found = slot_memory(
+        [Gpu(index, "g", memory) for index, memory in enumerate(gpus)],
+        [Slot(index, gpu, 0) for index, gpu in enumerate(slots)],
+        96,
+    )
+    assert found == bytes_a_slot
 
 
 @pytest.mark.parametrize("script", ["echo no driver; exit 9", None])
@@ -84,7 +113,10 @@ def test_without_gpus_there_is_one_slot_for_the_cpu(
     assert found.memory_bytes == machine_memory()
     # Several jobs on one processor divide its threads.
     threads = max(1, (os.cpu_count() or 1) // 2)
-    assert survey(slots=2, environ=environ).slots == [Slot(0, None, threads), Slot(1, None, threads)]
+    two = survey(slots=2, environ=environ)
+    assert two.slots == [Slot(0, None, threads), Slot(1, None, threads)]
+    # Its memory, too.
+    assert two.memory_bytes == machine_memory() // 2
 
 
 @pytest.mark.parametrize(
@@ -131,4 +163,4 @@ def test_an_nvidia_smi_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch:
 def test_memory_is_what_this_process_may_use() -> None:
     assert 1 << 26 < machine_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert memory_kills() >= 0
-    assert machine._group_file("no.such.file") == ""
+    assert machine.group_file("no.such.file") == ""

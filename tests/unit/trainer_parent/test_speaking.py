@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.trainer.domain import Lease, LeaseLost, Order
 from services.trainer.heartbeat import Heart
 from services.trainer.machine import Machine, Slot
+from services.trainer.meter import Reading
 from services.trainer.protocol import RunProgressed
 from services.trainer.reporter import Progress, Reporter, Voice
 from shared.contract.errors import Retry, Stale
@@ -30,9 +30,9 @@ from shared.runtime.bus import Handlers
 from shared.runtime.metrics import Metrics
 from tests.support.memory_bus import MemoryBroker, MemoryBus
 from tests.support.virtual_time import run
+from tests.unit.trainer_parent.clock import STARTED, LoopClock
 
 ALL = Queue(name="all", bindings=("training.*", "trainer.*"))
-STARTED = datetime(2026, 3, 1, tzinfo=UTC)
 ACCEPTED = TrainingAccepted(trainer="t1")
 ENDED = TrainingEnded(outcome="succeeded", step=9, checkpoint_step=9, stepping_seconds=1.0)
 ORDER = Order(
@@ -53,16 +53,6 @@ ORDER = Order(
     correlation_id="c1",
     causation_id="e1",
 )
-
-
-class LoopClock:
-    """The loop's own, virtual time."""
-
-    def now(self) -> datetime:
-        return STARTED + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 class SlowBus:
@@ -112,7 +102,14 @@ class World:
     def heart(self, held: Sequence[tuple[HeldJob, Lease]]) -> Heart:
         machine = Machine(accelerator="cpu", device="two cores", memory_bytes=8 << 30, slots=[Slot(0, None, 0)])
         return Heart(
-            self.reporter, machine=machine, clock=self.clock, started_at=STARTED, seconds=2.0, held=lambda: held
+            self.reporter,
+            machine=machine,
+            labels={"pool": "lab"},
+            reading=lambda: Reading(utilization=0.5, memory_used_bytes=1 << 30),
+            clock=self.clock,
+            started_at=STARTED,
+            seconds=2.0,
+            held=lambda: held,
         )
 
 
@@ -223,6 +220,7 @@ class TestHeart:
             assert isinstance(beat, TrainerHeartbeat)
             assert (beat.trainer, beat.slots, beat.accelerator, beat.draining) == ("t1", 1, "cpu", True)
             assert (beat.memory_bytes, beat.started_at) == (8 << 30, STARTED)
+            assert (beat.labels, beat.utilization, beat.memory_used_bytes) == ({"pool": "lab"}, 0.5, 1 << 30)
             assert beat.held == [HeldJob(job_id="j1", attempt=2)]
             # 25 s from its sending at 20.
             assert world.lease.left(21.5) == 23.5

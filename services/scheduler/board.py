@@ -1,0 +1,312 @@
+"""The room as planning sees it, in memory: jobs that have not ended, trainers as last heard, what teams have had.
+
+Owns nothing that couldn't be read from the store again: it is filled from there, follows each write that passes through this
+scheduler, and is compared with the store now and then. So an event costs what it changes, not the length of the queue. Knows no
+rule: order and liveness are plan.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from services.scheduler.domain import Job
+from services.scheduler.estimate import Work
+from services.scheduler.hours import LabHours
+from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob
+from services.scheduler.store import JobStore, TrainerStore
+from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
+from shared.contract.starting_models import STARTING_MODELS, Accelerator
+from shared.runtime.clock import Clock
+
+# Runs alike: starting model, batch size, accelerator.
+Kind = tuple[str, int, Accelerator]
+_PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
+# Usage older than so many half-lives is a thousandth of itself.
+_HALF_LIVES = 10
+# A scheduler that doesn't plan looks at the store again after so many seconds.
+_FRESH_SECONDS = 1.0
+# How old the paces of finished runs may be.
+_PACES_SECONDS = 5.0
+
+
+class Board:
+    """`live` while this scheduler plans and so hears of everything; else `refresh` reads the store where what is here is
+    old."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        trainers: TrainerStore,
+        clock: Clock,
+        lease: timedelta,
+        half_life: timedelta,
+        hours: LabHours | None,
+        pause_lead: timedelta,
+    ) -> None:
+        self._store = jobs
+        self._trainer_store = trainers
+        self._clock = clock
+        self._lease = lease
+        self._half_life = half_life
+        self._hours = hours
+        self._pause_lead = pause_lead
+        self._jobs: dict[str, Job] = {}
+        self._waiting: dict[str, WaitingJob] = {}
+        self._active: dict[str, ActiveJob] = {}
+        self._paces: dict[Kind, list[float]] = {}
+        self._outdated: set[Kind] = set()
+        self._paced_at = clock.monotonic()
+        self._usage: dict[str, tuple[float, datetime]] = {}
+        self._served: dict[str, datetime] = {}
+        self._loaded_at: float | None = None
+        self._loading = asyncio.Lock()
+        self.trainers: dict[str, Trainer] = {}
+        self.listening_since = clock.now()
+        self.live = False
+
+    async def load(self) -> None:
+        """Read everything from the store."""
+        now = self._clock.now()
+        alive, trainers, ended = await asyncio.gather(
+            self._store.alive(),
+            self._trainer_store.all(),
+            self._store.ended_since(now - _HALF_LIVES * self._half_life),
+        )
+        self._jobs.clear()
+        self._waiting.clear()
+        self._active.clear()
+        self._paces.clear()
+        self._outdated.clear()
+        self._usage.clear()
+        self._served.clear()
+        self.trainers = {trainer.id: trainer for trainer in trainers}
+        for job in sorted(ended, key=lambda job: job.view.ended_at or now):
+            self._charge(job)
+        await self._know_paces({kind_of(job) for job in alive})
+        for job in alive:
+            self.put(job)
+        self._loaded_at = self._clock.monotonic()
+
+    async def refresh(self) -> None:
+        """See the class."""
+        async with self._loading:
+            old = self._loaded_at is None or self._clock.monotonic() - self._loaded_at > _FRESH_SECONDS
+            if old and not self.live:
+                await self.load()
+
+    async def compare(self) -> list[str]:
+        """Read again what is otherwise in the store than here; the ids of those jobs. None is the rule: each is a write that we
+        didn't hear of."""
+        versions = await self._store.alive_versions()
+        differing = [job_id for job_id, job in self._jobs.items() if versions.get(job_id, 0) > job.view.version]
+        differing += [job_id for job_id in self._jobs if job_id not in versions]
+        differing += [job_id for job_id in versions if job_id not in self._jobs]
+        for job_id in differing:
+            job = await self._store.find(job_id)
+            if job is not None:
+                self.put(job)
+        for trainer in await self._trainer_store.all():
+            known = self.trainers.get(trainer.id)
+            if known is None or known.seen_at < trainer.seen_at or trainer.drain_asked:
+                self.trainers[trainer.id] = trainer
+        return differing
+
+    def put(self, job: Job) -> None:
+        """A job as it was just written or read; an older one than is here changes nothing."""
+        job_id, known = job.view.id, self._jobs.get(job.view.id)
+        if known is not None and known.view.version >= job.view.version:
+            return
+        self._waiting.pop(job_id, None)
+        self._active.pop(job_id, None)
+        if job.view.state in TERMINAL:
+            if self._jobs.pop(job_id, None) is not None:
+                self._charge(job)
+                self._outdated.add(kind_of(job))
+            return
+        self._jobs[job_id] = job
+        if job.view.state is JobState.QUEUED:
+            self._waiting[job_id] = self._waiting_job(job)
+        elif job.view.state in ASSIGNED and job.view.trainer is not None and job.assigned_at is not None:
+            self._active[job_id] = self._active_job(job)
+            self._serve(job.view.team, job.assigned_at)
+
+    def heard(self, trainer: Trainer) -> None:
+        """A trainer as its heartbeat just told."""
+        self.trainers[trainer.id] = trainer
+
+    def find(self, job_id: str) -> Job | None:
+        """A job that has not ended, as far as it is known here."""
+        return self._jobs.get(job_id)
+
+    def jobs(self) -> Iterable[Job]:
+        """All jobs that have not ended."""
+        return self._jobs.values()
+
+    def active(self) -> Sequence[Job]:
+        """Jobs that are assigned to a trainer."""
+        return [self._jobs[job_id] for job_id in self._active]
+
+    async def know_paces(self) -> None:
+        """Look up how fast finished runs alike were, where that isn't known or more have finished some seconds ago."""
+        missing = {kind_of(job) for job in self._jobs.values()} - self._paces.keys()
+        if self._clock.monotonic() - self._paced_at > _PACES_SECONDS:
+            self._paced_at = self._clock.monotonic()
+            missing |= self._outdated & self._paces.keys()
+            self._outdated.clear()
+        if missing:
+            await self._know_paces(missing)
+            for job in list(self._jobs.values()):
+                if kind_of(job) in missing:
+                    self._describe(job)
+
+    async def paces_of(self, kind: Kind) -> Sequence[float]:
+        """Seconds a step of finished runs of a kind, newest first; the table's figure where there are none."""
+        if kind not in self._paces:
+            await self._know_paces({kind})
+        return _steps_of(kind, self._paces[kind])
+
+    def snapshot(self, now: datetime) -> Snapshot:
+        """What plan() looks at."""
+        return Snapshot(
+            waiting=list(self._waiting.values()),
+            active=list(self._active.values()),
+            trainers=list(self.trainers.values()),
+            standings=self.standings(now),
+            listening_since=self.listening_since if self.live else now,
+            lease=self._lease,
+            hours=None if self._hours is None else self._hours.at(now),
+            pause_lead=self._pause_lead,
+        )
+
+    def standings(self, now: datetime) -> dict[str, Standing]:
+        """What each team has had lately."""
+        return {
+            team: Standing(
+                usage_seconds=self._decayed(team, now),
+                served_at=self._served.get(team),
+            )
+            for team in {*self._usage, *self._served}
+        }
+
+    def works(self) -> dict[str, Work]:
+        """What each job that has not ended still has to do."""
+        return {job_id: self.work(job) for job_id, job in self._jobs.items()}
+
+    def work(self, job: Job) -> Work:
+        """What a job still has to do."""
+        view = job.view
+        since = None if view.checkpoint is None else view.checkpoint.saved_at
+        if view.state not in ASSIGNED:
+            since = None
+        elif since is None or (job.assigned_at is not None and job.assigned_at > since):
+            since = view.running_since or job.assigned_at
+        return Work(
+            remaining_steps=max(0, view.steps_requested - view.steps_completed),
+            step_seconds=_steps_of(kind_of(job), self._paces.get(kind_of(job), ())),
+            checkpoint_every=job.checkpoint_every,
+            max_seconds=view.max_seconds - view.stepping_seconds_before,
+            since=since,
+        )
+
+    def counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Jobs that wait, and jobs on a trainer, by team."""
+        return (
+            Counter(job.team for job in self._waiting.values()),
+            Counter(job.team for job in self._active.values()),
+        )
+
+    def held_by(self) -> dict[str, list[Job]]:
+        """The jobs on each trainer."""
+        result: dict[str, list[Job]] = defaultdict(list)
+        for active in self._active.values():
+            result[active.trainer].append(self._jobs[active.id])
+        return result
+
+    async def _know_paces(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            self._paces[kind] = await self._store.finished_paces(*kind)
+
+    def _describe(self, job: Job) -> None:
+        if job.view.id in self._waiting:
+            self._waiting[job.view.id] = self._waiting_job(job)
+        elif job.view.id in self._active:
+            self._active[job.view.id] = self._active_job(job)
+
+    def _waiting_job(self, job: Job) -> WaitingJob:
+        view, work = job.view, self.work(job)
+        assert view.queued_at is not None
+        pace = work.step_seconds[0]
+        return WaitingJob(
+            id=view.id,
+            team=view.team,
+            queued_at=view.queued_at,
+            needs=needs_of(view.starting_model, job.accelerator, view.requires),
+            front=job.front,
+            priority=view.priority,
+            avoid=tuple(job.avoid),
+            expected_seconds=work.seconds(pace),
+            first_checkpoint_seconds=work.first_checkpoint(pace),
+        )
+
+    def _active_job(self, job: Job) -> ActiveJob:
+        view, work = job.view, self.work(job)
+        assert view.trainer is not None
+        assert job.assigned_at is not None
+        asked = job.pause_requested_at if view.state in _PAUSABLE else None
+        if view.state is JobState.STOP_REQUESTED:
+            asked = job.stop_requested_at
+        return ActiveJob(
+            id=view.id,
+            team=view.team,
+            trainer=view.trainer,
+            attempt=view.attempt,
+            assigned_at=job.assigned_at,
+            expected_seconds=work.seconds(work.step_seconds[0]),
+            asked_at=asked,
+            pausable=view.state in _PAUSABLE and job.pause_requested_at is None,
+        )
+
+    def _serve(self, team: str, at: datetime) -> None:
+        self._served[team] = max(at, self._served.get(team, at))
+
+    def _charge(self, job: Job) -> None:
+        view = job.view
+        if view.attempts:
+            self._serve(view.team, view.attempts[-1].assigned_at)
+        if view.used_seconds and view.ended_at is not None:
+            self._usage[view.team] = (self._decayed(view.team, view.ended_at) + view.used_seconds, view.ended_at)
+
+    def _decayed(self, team: str, now: datetime) -> float:
+        """Charged seconds, each half of itself after a half-life. Seconds charged after `now` count in full."""
+        value, at = self._usage.get(team, (0.0, now))
+        age = max(0.0, (now - at).total_seconds()) / self._half_life.total_seconds()
+        return value * math.pow(0.5, age)
+
+
+def kind_of(job: Job) -> Kind:
+    """What a job's pace is compared with."""
+    return job.view.starting_model, job.view.batch_size, job.accelerator
+
+
+def needs_of(starting_model: str, accelerator: Accelerator, requires: dict[str, str]) -> Needs:
+    """What a slot must have for a job of this starting model."""
+    model = STARTING_MODELS[starting_model]
+    return Needs(
+        accelerator=accelerator,
+        memory_bytes=model.memory_bytes[accelerator],
+        labels=tuple(sorted(requires.items())),
+    )
+
+
+def _steps_of(kind: Kind, finished: Sequence[float]) -> Sequence[float]:
+    """Seconds a step of finished runs; the table's figure, scaled to the batch, where there are none."""
+    if finished:
+        return finished
+    starting_model, batch_size, accelerator = kind
+    model = STARTING_MODELS[starting_model]
+    return [model.seconds_per_step[accelerator] * batch_size / model.batch_size[accelerator]]

@@ -1,0 +1,129 @@
+"""Planning, carried out: look at the board, plan, write; and queueing by itself what waited for room.
+
+Planning is a pure function over a snapshot (plan.py); here its actions are carried out through the same guard as everything
+else, with the term of the scheduler that plans, so that two that plan at once can do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.scheduler import orders
+from services.scheduler.board import Board
+from services.scheduler.domain import Change, Job
+from services.scheduler.plan import Action, Assign, Enforce, Lose, Pause, plan
+from services.scheduler.store import JobStore
+from services.scheduler.submit import Submissions
+from shared.contract.errors import Stale, UserError
+from shared.contract.views import Reason
+from shared.runtime import log
+from shared.runtime.clock import Clock
+
+_LAB_HOURS = Reason(
+    code="lab_hours",
+    message="The lab's hours are over: the job is saved and goes on from there when they begin again.",
+)
+
+
+class Planner:
+    """One round: look, plan, carry out, if this scheduler plans (`term` says in which term, None for not). `can_hear` tells
+    whether facts reach us now. While they don't, or the store can't keep them, silence is nobody's fault."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        board: Board,
+        clock: Clock,
+        term: Callable[[], int | None],
+        can_hear: Callable[[], bool],
+        changed: Callable[[Job], None],
+    ) -> None:
+        self._jobs = jobs
+        self._board = board
+        self._clock = clock
+        self._term = term
+        self._can_hear = can_hear
+        self._changed = changed
+        self._log = log.get("planner")
+
+    async def round(self) -> None:
+        """See the class."""
+        term = self._term()
+        if term is None or not self._board.live:
+            return
+        if not self._can_hear():
+            self._board.listening_since = self._clock.now()
+            return
+        try:
+            await self._plan(term)
+        except Exception:
+            self._board.listening_since = self._clock.now()
+            raise
+
+    async def _plan(self, term: int) -> None:
+        await self._board.know_paces()
+        now = self._clock.now()
+        for action in plan(self._board.snapshot(now), now):
+            try:
+                job = await self._jobs.decide(
+                    action.job_id, self._decision(action, term), known=self._board.find(action.job_id)
+                )
+            except Stale as why:
+                # Somebody was quicker: the next round looks again.
+                self._log.debug("action.stale", action=repr(action), why=str(why))
+                current = await self._jobs.find(action.job_id)
+                if current is not None:
+                    self._board.put(current)
+                continue
+            self._tell(action, job)
+            self._changed(job)
+
+    def _decision(self, action: Action, term: int) -> Callable[[Job], Change]:
+        now = self._clock.now()
+        match action:
+            case Assign():
+                return lambda job: orders.assign(job, action.trainer, now, term=term)
+            case Lose():
+                return lambda job: orders.lost(job, action.attempt, now, term=term)
+            case Enforce():
+                return lambda job: orders.enforce(job, action.attempt, now, term=term)
+            case Pause():
+                return lambda job: orders.pause(job, action.attempt, now, _LAB_HOURS, term=term)
+
+    def _tell(self, action: Action, job: Job) -> None:
+        view = job.view
+        match action:
+            case Assign():
+                self._log.info("job.assigned", job=view.id, trainer=view.trainer, attempt=view.attempt)
+            case Lose():
+                self._log.warning("trainer.lost", job=view.id, attempt=action.attempt, state=view.state)
+            case Enforce():
+                self._log.warning("job.enforced", job=view.id, attempt=action.attempt, state=view.state)
+            case Pause():
+                self._log.info("job.paused", job=view.id, attempt=action.attempt)
+
+
+class Usher:
+    """Queues jobs that wait for room, in the order in which they first asked; a refusal of one doesn't keep the next from
+    it."""
+
+    def __init__(self, *, jobs: JobStore, submissions: Submissions, term: Callable[[], int | None]) -> None:
+        self._jobs = jobs
+        self._submissions = submissions
+        self._term = term
+        self._log = log.get("usher")
+
+    async def round(self) -> None:
+        """See the class."""
+        if self._term() is None:
+            return
+        for job in await self._jobs.for_room():
+            try:
+                after = await self._submissions.when_room(job)
+            except (Stale, UserError) as why:
+                # Deleted or tried by hand in the meantime.
+                self._log.info("room.untried", job=job.view.id, why=str(why))
+                continue
+            if after is not None:
+                self._log.info("room.tried", job=job.view.id, state=after.view.state)

@@ -1,0 +1,126 @@
+"""Reserving minutes for a job that asks to queue: what admission looks at, and the reservation that only its yes leads to.
+
+Owns that both belong together: the team's version is that of the look, so that two requests at once can't spend the same
+minutes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from services.scheduler.admission import Refused, Room, admit
+from services.scheduler.board import Board, needs_of
+from services.scheduler.domain import Job
+from services.scheduler.figures import Figures
+from services.scheduler.plan import WaitingJob
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.store import JobStore
+from services.scheduler.teams import TeamStore
+from shared.contract.api.jobs import Plan
+from shared.contract.errors import Retry
+from shared.runtime.auth import Principal
+from shared.runtime.clock import Clock
+
+_TRIES = 20
+
+
+class Asker(NamedTuple):
+    """Whose minutes it is, and whether the team's cap for members counts."""
+
+    name: str
+    capped: bool
+
+    @classmethod
+    def of(cls, who: Principal) -> Asker:
+        """Who makes a request: mentors pass the cap."""
+        return cls(who.name, not who.may("mentor"))
+
+
+class Reservations:
+    """Admits and reserves."""
+
+    def __init__(
+        self,
+        *,
+        settings: SchedulerSettings,
+        jobs: JobStore,
+        teams: TeamStore,
+        board: Board,
+        figures: Figures,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._teams = teams
+        self._board = board
+        self._figures = figures
+        self._clock = clock
+
+    async def reserve(self, job: WaitingJob, asker: Asker, plan: Plan | None, seconds: int) -> Refused | None:
+        """Announce the minutes if the job may queue; looks again where another submit of the team came between. Raises
+        Retry."""
+        now = self._clock.now()
+        for _ in range(_TRIES):
+            room, version = await self.room(job, asker, plan, seconds)
+            refused = admit(job.needs, seconds, room, now)
+            if refused is not None or await self._teams.reserve(job.team, job.id, seconds, now, version=version):
+                return refused
+        raise Retry(f"team {job.team} kept changing under {_TRIES} reservations")
+
+    async def again(self, job: Job, asker: Asker) -> Refused | None:
+        """The same for a job that had to be tried later."""
+        view, work = job.view, self._board.work(job)
+        pace = work.step_seconds[0]
+        waiting = WaitingJob(
+            id=view.id,
+            team=view.team,
+            queued_at=self._clock.now(),
+            needs=needs_of(view.starting_model, job.accelerator, view.requires),
+            priority=view.priority,
+            expected_seconds=work.seconds(pace),
+            first_checkpoint_seconds=work.first_checkpoint(pace),
+        )
+        return await self.reserve(waiting, asker, None, view.max_seconds)
+
+    async def room(self, job: WaitingJob, asker: Asker, plan: Plan | None, seconds: int) -> tuple[Room, int]:
+        """What admission looks at now, and the team's version that it holds for. Without a plan the wait isn't looked at."""
+        now, team, limits = self._clock.now(), job.team, self._settings
+        await self._board.refresh()
+        left, version = await self._teams.available(team, now, besides=job.id)
+        wait = None
+        if plan is not None and limits.max_wait_seconds:
+            wait = await self._figures.wait(job, plan, seconds)
+        room = Room(
+            trainers=list(self._board.trainers.values()),
+            lease=timedelta(seconds=limits.lease_seconds),
+            waiting=await self._jobs.count_waiting(),
+            max_waiting=limits.max_queued,
+            team_jobs=await self._jobs.count_alive(team),
+            max_team_jobs=limits.max_team_jobs,
+            balance_seconds=left,
+            earliest_refund=self._earliest_refund(team, now),
+            pause=await self._teams.paused(team, now),
+            expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
+            unmet_since=self._unmet_since(job),
+            estimated_wait=wait,
+            max_wait=timedelta(seconds=limits.max_wait_seconds) if limits.max_wait_seconds else None,
+            cap_seconds=await self._teams.member_left(team, asker.name, now) if asker.capped else None,
+        )
+        return room, version
+
+    def _unmet_since(self, job: WaitingJob) -> datetime | None:
+        """When the first waiting job began to wait for a trainer of these needs, where there is none."""
+        if self._figures.has_capacity(job.needs):
+            return None
+        waiting = self._board.snapshot(self._clock.now()).waiting
+        return min((one.queued_at for one in waiting if one.needs == job.needs), default=None)
+
+    def _earliest_refund(self, team: str, now: datetime) -> datetime | None:
+        """When the team's first running job may give minutes back."""
+        ends = [
+            now + timedelta(seconds=job.view.max_seconds - job.view.stepping_seconds_before)
+            for job in self._board.active()
+            if job.view.team == team
+        ]
+        return min(ends, default=None)

@@ -1,0 +1,217 @@
+"""What the scheduler keeps of teams: grants, members, limits, pauses, and reservations on their way into a job.
+
+Owns that no minute is spent twice: a reservation is announced here, guarded by the team's version, before its job is
+inserted. A balance is nowhere kept: it is the sum of the grants here and of the ledger lines in the jobs. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from services.scheduler.budget import balance
+from services.scheduler.store import JobStore
+from shared.contract.api.teams import Member, Pause, Reservation
+from shared.contract.errors import NotFound
+from shared.contract.views import LedgerEntry, TeamView
+from shared.runtime.mongo import Database, Document, DuplicateKeyError, from_document, to_document
+
+# An announced reservation that found no job after so long belongs to a submitter that died.
+_PENDING_LIFETIME = timedelta(minutes=2)
+_EVERYBODY = "*"
+
+
+class TeamStore:
+    """Teams. One that is first heard of is made with the installation's season grant (seconds)."""
+
+    def __init__(self, database: Database, jobs: JobStore, granted_at_first: int) -> None:
+        self._collection = database["teams"]
+        self._jobs = jobs
+        self._granted = granted_at_first
+
+    async def view(self, team: str, now: datetime) -> TeamView:
+        """The team's minutes; the version rises with every call, so that of two views the later wins."""
+        document = await self._load(team, now)
+        counted = await self._collection.find_one_and_update(
+            {"_id": team}, {"$inc": {"view_version": 1}}, return_document=True, projection={"view_version": 1}
+        )
+        lines = [line for job in (await self._jobs.ledger(team)).values() for line in job]
+        granted = balance(_grants(document))
+        used = -sum(line.seconds for line in lines if line.kind == "use")
+        left = granted + balance(lines)
+        return TeamView(
+            team=team,
+            granted_seconds=granted,
+            used_seconds=used,
+            reserved_seconds=granted - used - left,
+            balance_seconds=left,
+            version=int(counted["view_version"]) if counted else 0,
+        )
+
+    async def lines(self, team: str, now: datetime) -> list[LedgerEntry]:
+        """The team's whole statement, oldest first."""
+        document = await self._load(team, now)
+        jobs = await self._jobs.ledger(team)
+        return sorted([*_grants(document), *(line for job in jobs.values() for line in job)], key=lambda line: line.at)
+
+    async def reservations(self, team: str) -> list[Reservation]:
+        """What jobs that have not ended keep from the balance."""
+        return [
+            Reservation(
+                job_id=job.view.id,
+                description=job.view.description,
+                state=job.view.state,
+                seconds=job.view.reserved_seconds,
+            )
+            for job in await self._jobs.of_team(team)
+        ]
+
+    async def available(self, team: str, now: datetime, *, besides: str | None = None) -> tuple[int, int]:
+        """(balance less reservations on their way, version of the team): what can be reserved if the version still holds."""
+        document = await self._load(team, now)
+        jobs = await self._jobs.ledger(team)
+        pending = sum(
+            int(entry["seconds"])
+            for entry in document["pending"]
+            if balance(jobs.get(entry["job_id"], ())) == 0 and entry["job_id"] != besides
+        )
+        left = balance(_grants(document)) + balance([line for job in jobs.values() for line in job])
+        return left - pending, int(document["version"])
+
+    async def member_left(self, team: str, name: str, now: datetime) -> int | None:
+        """Seconds that a member may still reserve without a mentor's approval, None where the team has set no cap."""
+        cap = (await self._load(team, now)).get("member_cap_minutes")
+        if cap is None:
+            return None
+        jobs = await self._jobs.ledger(team, created_by=name)
+        return int(cap) * 60 + balance([line for job in jobs.values() for line in job])
+
+    async def reserve(self, team: str, job_id: str, seconds: int, now: datetime, *, version: int) -> bool:
+        """Announce a reservation before its job is inserted; False where another one came between (look again)."""
+        result = await self._collection.update_one(
+            {"_id": team, "version": version},
+            {"$push": {"pending": {"job_id": job_id, "seconds": seconds, "at": now}}, "$inc": {"version": 1}},
+        )
+        return result.matched_count == 1
+
+    async def arrived(self, team: str, job_id: str) -> None:
+        """The job is inserted (or never will be): its own line counts from now on."""
+        await self._collection.update_one({"_id": team}, {"$pull": {"pending": {"job_id": job_id}}})
+
+    async def drop_stale_reservations(self, now: datetime) -> None:
+        """Forget announcements whose submitter died before it inserted the job."""
+        before = now - _PENDING_LIFETIME
+        await self._collection.update_many(
+            {"pending.at": {"$lt": before}}, {"$pull": {"pending": {"at": {"$lt": before}}}, "$inc": {"version": 1}}
+        )
+
+    async def teams(self) -> list[str]:
+        """All teams that were ever seen, by name."""
+        return sorted([document["_id"] async for document in self._named({}) if document["_id"] != _EVERYBODY])
+
+    async def create(self, team: str, seconds: int | None, now: datetime, by: str) -> bool:
+        """A new team with a season grant; False if it is there already."""
+        fresh = self._fresh(team, self._granted if seconds is None else seconds, now, by)
+        try:
+            await self._collection.insert_one(fresh)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def grant(self, team: str, grant_id: str, line: LedgerEntry) -> None:
+        """Add a line to a team's grants, once by its id. Raises NotFound for a team that was never seen."""
+        entry = {"id": grant_id, **to_document(line)}
+        result = await self._collection.update_one(
+            {"_id": team, "grants.id": {"$ne": grant_id}}, {"$push": {"grants": entry}, "$inc": {"version": 1}}
+        )
+        if result.matched_count == 0 and await self._collection.find_one({"_id": team}, {"_id": 1}) is None:
+            raise NotFound("team", team)
+
+    async def pause(self, team: str | None, pause: Pause | None) -> None:
+        """Close training for a team (None: for everybody), or open it. Raises NotFound for a team that was never seen."""
+        value = None if pause is None else to_document(pause)
+        result = await self._collection.update_one(
+            {"_id": _EVERYBODY if team is None else team}, {"$set": {"pause": value}}, upsert=team is None
+        )
+        if team is not None and result.matched_count == 0:
+            raise NotFound("team", team)
+
+    async def paused(self, team: str | None, now: datetime) -> Pause | None:
+        """The pause that is in force for a team, be it everybody's; for None everybody's alone."""
+        names = [_EVERYBODY] if team is None else [_EVERYBODY, team]
+        found = [document async for document in self._named({"_id": {"$in": names}})]
+        pauses = [from_document(document["pause"], Pause) for document in found if document.get("pause")]
+        return next((pause for pause in pauses if pause.until is None or pause.until > now), None)
+
+    async def cap(self, team: str, now: datetime) -> int | None:
+        """Minutes that a member may use without a mentor's approval."""
+        return (await self._load(team, now)).get("member_cap_minutes")
+
+    async def set_cap(self, team: str, minutes: int | None, now: datetime) -> None:
+        """Set it, None for no cap."""
+        await self._load(team, now)
+        await self._collection.update_one({"_id": team}, {"$set": {"member_cap_minutes": minutes}})
+
+    async def members(self, team: str, now: datetime) -> list[Member]:
+        """The team's people, by name."""
+        document = await self._load(team, now)
+        found = [from_document(member, Member) for member in document.get("members", [])]
+        return sorted(found, key=lambda member: member.name)
+
+    async def put_member(self, team: str, member: Member, now: datetime) -> None:
+        """Add a person, or give one another role."""
+        await self._load(team, now)
+        entry = to_document(member)
+        changed = await self._collection.update_one(
+            {"_id": team, "members.name": member.name}, {"$set": {"members.$": entry}}
+        )
+        if changed.matched_count == 0:
+            await self._collection.update_one(
+                {"_id": team, "members.name": {"$ne": member.name}},
+                {"$push": {"members": entry}, "$pull": {"former": member.name}},
+            )
+
+    async def remove_member(self, team: str, name: str) -> bool:
+        """False if there is no such person."""
+        result = await self._collection.update_one(
+            {"_id": team, "members.name": name},
+            {"$pull": {"members": {"name": name}}, "$push": {"former": name}},
+        )
+        return result.matched_count == 1
+
+    async def former(self, team: str, name: str) -> bool:
+        """Whether a person was taken off the team's list and not put back."""
+        return await self._collection.find_one({"_id": team, "former": name}, {"_id": 1}) is not None
+
+    def _named(self, where: Document):  # type: ignore[no-untyped-def]  # motor's cursor has no public type
+        return self._collection.find(where, {"pause": 1})
+
+    async def _load(self, team: str, now: datetime) -> Document:
+        document = await self._collection.find_one({"_id": team})
+        if document is not None:
+            return document
+        fresh = self._fresh(team, self._granted, now, "")
+        try:
+            await self._collection.insert_one(fresh)
+        except DuplicateKeyError:
+            # Two requests saw a new team at once; the first one's document is the team's.
+            return await self._load(team, now)
+        return fresh
+
+    @staticmethod
+    def _fresh(team: str, seconds: int, now: datetime, by: str) -> Document:
+        grant = LedgerEntry(kind="grant", seconds=seconds, at=now, note="season grant", by=by)
+        return {
+            "_id": team,
+            "version": 0,
+            "view_version": 0,
+            "pending": [],
+            "grants": [{"id": "season", **to_document(grant)}],
+            "members": [],
+            "former": [],
+            "member_cap_minutes": None,
+            "pause": None,
+        }
+
+
+def _grants(document: Document) -> list[LedgerEntry]:
+    return [from_document(entry, LedgerEntry) for entry in document["grants"]]

@@ -1,0 +1,114 @@
+"""Telling teams what is derived: the places of their waiting jobs and their minutes, whenever they aren't what was told last.
+
+Nothing of it is kept: the first round of whoever plans tells everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+
+from services.scheduler.board import Board
+from services.scheduler.estimate import forecast
+from services.scheduler.teams import TeamStore
+from shared.contract.events import Message, QueueMoved, TeamChanged
+from shared.contract.views import QueuePlace
+from shared.contract.wire import Envelope
+from shared.runtime.bus import Bus
+from shared.runtime.clock import Clock
+
+# Makes the envelope of a message about a team.
+TeamEnveloper = Callable[[Message, str], Envelope]
+# A time that moved by less is no news: seconds, or this part of what is still to wait.
+_LEAST_MOVE, _LEAST_PART = 15.0, 0.1
+
+
+class Teller:
+    """One round tells what is due: minutes of teams that were touched here, and places if this scheduler plans."""
+
+    def __init__(
+        self,
+        *,
+        board: Board,
+        teams: TeamStore,
+        bus: Bus,
+        clock: Clock,
+        term: Callable[[], int | None],
+        envelope: TeamEnveloper,
+    ) -> None:
+        self._board = board
+        self._teams = teams
+        self._bus = bus
+        self._clock = clock
+        self._term = term
+        self._envelope = envelope
+        self._told: dict[str, list[QueuePlace]] = {}
+        self._dirty: set[str] = set()
+        self._told_in: int | None = None
+
+    def touch(self, team: str) -> None:
+        """The team's minutes may have changed, or somebody of a new team wants to see them: tell them in the next round."""
+        self._dirty.add(team)
+
+    async def round(self) -> None:
+        """See the class."""
+        term = self._term() if self._board.live else None
+        if term is not None:
+            first = self._told_in != term
+            known = set(await self._teams.teams()) if first else set()
+            self._dirty |= known
+            await self._tell_places(known, first=first)
+            self._told_in = term
+        while self._dirty:
+            team = self._dirty.pop()
+            try:
+                view = await self._teams.view(team, self._clock.now())
+                await self._bus.publish(self._envelope(TeamChanged(team=view), team))
+            except BaseException:
+                self._dirty.add(team)
+                raise
+
+    async def _tell_places(self, known: set[str], *, first: bool) -> None:
+        now = self._clock.now()
+        by_team: dict[str, list[QueuePlace]] = defaultdict(list)
+        for place in await self.current_places(now):
+            job = self._board.find(place.job_id)
+            if job is not None:
+                by_team[job.view.team].append(place)
+        for team in sorted(known | set(self._told) | set(by_team)):
+            found = by_team.get(team, [])
+            if first or _differ(self._told.get(team, []), found, now):
+                await self._bus.publish(self._envelope(QueueMoved(places=found), team))
+                self._told[team] = found
+            if not found:
+                self._told.pop(team, None)
+
+    async def current_places(self, now: datetime) -> list[QueuePlace]:
+        """The whole queue, all teams."""
+        await self._board.know_paces()
+        snapshot, works = self._board.snapshot(now), self._board.works()
+        if not snapshot.waiting:
+            return []
+        # Playing the queue forward takes its time where it is long: messages are handled meanwhile.
+        return await asyncio.to_thread(forecast, snapshot, works, now)
+
+
+def _differ(told: list[QueuePlace], found: list[QueuePlace], now: datetime) -> bool:
+    """Whether a reader would see a difference: another order, or a time that moved by more than a little."""
+    if [(place.job_id, place.position) for place in told] != [(place.job_id, place.position) for place in found]:
+        return True
+    return any(
+        _moved(old.start_from, new.start_from, now)
+        or _moved(old.start_to, new.start_to, now)
+        or _moved(old.end_to, new.end_to, now)
+        for old, new in zip(told, found, strict=True)
+    )
+
+
+def _moved(before: datetime | None, after: datetime | None, now: datetime) -> bool:
+    if before is None or after is None:
+        return before is not after
+    least = max(_LEAST_MOVE, _LEAST_PART * (after - now).total_seconds())
+    return abs((after - before).total_seconds()) > least

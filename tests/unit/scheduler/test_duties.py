@@ -1,0 +1,274 @@
+"""The background duties where something goes otherwise than planned: others act in between, the broker is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from msgspec.structs import replace
+
+from services.scheduler import orders
+from services.scheduler.board import needs_of
+from services.scheduler.cleaner import Auditor, Cleaner
+from services.scheduler.domain import Change, Job
+from services.scheduler.nudge import Nudger
+from services.scheduler.planner import Planner, Usher
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.snapshot import Snapshot, WaitingJob
+from services.scheduler.submit import Submissions
+from shared.contract.errors import IllegalTransition, NotFound, Retry, Stale, TrainyardError, UserError
+from shared.contract.events import Message
+from shared.contract.jobs import JobState
+from shared.contract.wire import Envelope
+from shared.runtime.settings import load
+from tests.unit.scheduler.samples import NOW, in_state, queued, running, trainer
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> Any:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+class Jobs:
+    """Keeps jobs in a dictionary; `refusals` are raised by decide, by job."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.kept = {job.view.id: job for job in jobs}
+        self.refusals: dict[str, Exception] = {}
+
+    async def for_room(self) -> list[Job]:
+        return list(self.kept.values())
+
+    async def find(self, job_id: str) -> Job | None:
+        return self.kept.get(job_id)
+
+    async def decide(self, job_id: str, decide: Callable[[Job], Change], **_: object) -> Job:
+        if job_id in self.refusals:
+            raise self.refusals[job_id]
+        if job_id not in self.kept:
+            raise NotFound("job", job_id)
+        self.kept[job_id] = decide(self.kept[job_id]).job
+        return self.kept[job_id]
+
+
+class Bus:
+    """Takes what it is given once the broker is there."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.sent: list[Envelope] = []
+
+    async def publish(self, envelope: Envelope) -> None:
+        if self.away:
+            raise Retry("the broker is away")
+        self.sent.append(envelope)
+
+
+class BoardOf:
+    """A board with these jobs on it, of which it says that it is live."""
+
+    live = True
+    listening_since = NOW
+
+    def __init__(self, *jobs: Job) -> None:
+        self.on_it = {job.view.id: job for job in jobs}
+        self.seen: Snapshot | None = None
+
+    def jobs(self) -> list[Job]:
+        return list(self.on_it.values())
+
+    def find(self, job_id: str) -> Job | None:
+        return self.on_it.get(job_id)
+
+    def put(self, job: Job) -> None:
+        self.on_it[job.view.id] = job
+
+    async def compare(self) -> list[str]:
+        return []
+
+    async def know_paces(self) -> None:
+        pass
+
+    def snapshot(self, _: object) -> Snapshot:
+        assert self.seen is not None
+        return self.seen
+
+
+def about(body: Message, job: Job) -> Envelope:
+    return Envelope(id="m", time=NOW, source="test", team=job.view.team, body=body, job_id=job.view.id)
+
+
+async def test_a_nudge_that_finds_no_broker_is_left_to_the_planners_own_look() -> None:
+    bus, woken = Bus(), []
+    nudger = Nudger(cast(Any, bus), about)
+    nudger.wake = lambda: woken.append(1)
+    nudger.nudge(queued("a"))
+    await nudger.round()
+    assert not bus.sent
+    bus.away = False
+    for job in (queued("b"), queued("b"), queued("c")):
+        nudger.nudge(job)
+    await nudger.round()
+    assert [envelope.job_id for envelope in bus.sent] == ["c", "b"]  # each once
+    await nudger.round()
+    assert len(bus.sent) == 2
+    assert len(woken) == 4
+
+
+@pytest.mark.parametrize("why", [Stale("it was admitted"), UserError("not_found", "The dataset is gone.")])
+async def test_a_job_that_cannot_be_tried_does_not_keep_the_next_from_it(why: Exception) -> None:
+    tried = []
+
+    class Tries:
+        async def when_room(self, job: Job) -> Job | None:
+            tried.append(job.view.id)
+            if job.view.id == "a":
+                raise why
+            return None
+
+    jobs = Jobs(queued("a"), queued("b"))
+    term: list[int | None] = [None]
+    usher = Usher(jobs=cast(Any, jobs), submissions=cast(Any, Tries()), term=lambda: term[0])
+    await usher.round()
+    assert not tried
+    term[0] = 1
+    await usher.round()
+    assert tried == ["a", "b"]
+
+
+async def test_an_action_that_comes_too_late_is_looked_at_again() -> None:
+    stopped = orders.stop(queued("a"), NOW).job
+    board = BoardOf(queued("a"), queued("b"))
+    board.seen = Snapshot(
+        waiting=[_waiting("a"), _waiting("b")],
+        active=[],
+        trainers=[trainer("t1"), trainer("t2")],
+        listening_since=NOW,
+        lease=timedelta(seconds=25),
+    )
+    changed: list[str] = []
+    jobs = Jobs(stopped, queued("b"))
+    can_hear, term = [True], [1]
+    planner = Planner(
+        jobs=cast(Any, jobs),
+        board=cast(Any, board),
+        clock=Clock(),
+        term=lambda: term[0],
+        can_hear=lambda: can_hear[0],
+        changed=lambda job: changed.append(job.view.id),
+    )
+    await planner.round()
+    # The stop was quicker: the board learns of it, and the other job is assigned all the same.
+    assert board.on_it["a"].view.state is JobState.CANCELED
+    assert changed == ["b"]
+    assert jobs.kept["b"].view.state is JobState.PREPARING
+    # A store that fails in the midst: silence counts anew from then on.
+    jobs.refusals["b"] = ConnectionError("away")
+    board.listening_since = NOW - timedelta(hours=1)
+    board.seen = replace(board.seen, waiting=[_waiting("b")])
+    with pytest.raises(ConnectionError):
+        await planner.round()
+    assert board.listening_since == NOW
+    board.listening_since = NOW - timedelta(hours=1)
+    can_hear[0] = False
+    await planner.round()
+    assert board.listening_since == NOW
+
+
+def _waiting(job_id: str) -> WaitingJob:
+    job = queued(job_id)
+    assert job.view.queued_at is not None
+    needs = needs_of(job.view.starting_model, "cpu", {})
+    return WaitingJob(id=job_id, team="demo", queued_at=job.view.queued_at, needs=needs)
+
+
+async def test_only_a_job_that_contradicts_itself_in_the_store_too_is_taken_out() -> None:
+    broken = replace(_assigned("a"), assigned_at=None)
+    board, sound = BoardOf(broken, replace(_assigned("b"), ledger=[])), _assigned("a")
+    jobs = Jobs(sound, replace(_assigned("b"), ledger=[]))
+    changed: list[Job] = []
+    auditor = Auditor(jobs=cast(Any, jobs), board=cast(Any, board), term=lambda: 3, changed=changed.append)
+    await auditor.round()
+    assert jobs.kept["a"].view.state is JobState.RUNNING
+    assert [(job.view.id, job.view.state, job.term) for job in changed] == [("b", JobState.STATE_UNSPECIFIED, 3)]
+    assert changed[0].view.reason is not None
+    assert "ledger holds 0 s, but 600 s are reserved" in changed[0].view.reason.message
+    Auditor(jobs=cast(Any, jobs), board=cast(Any, board), term=lambda: None, changed=changed.append)
+
+
+def _assigned(job_id: str) -> Job:
+    return running(orders.assign(queued(job_id), "t1", NOW).job)
+
+
+@pytest.mark.parametrize("why", [Stale("it holds nothing"), NotFound("job", "parent")])
+async def test_a_parent_that_is_free_or_gone_keeps_nobody_from_being_deleted(why: TrainyardError) -> None:
+    jobs = Jobs()
+    jobs.refusals["parent"] = why
+    nothing = cast(Any, None)
+    cleaner = Cleaner(
+        jobs=cast(Any, jobs),
+        trainers=nothing,
+        teams=nothing,
+        datasets=nothing,
+        artifacts=nothing,
+        clock=Clock(),
+        term=lambda: 1,
+    )
+    child = queued("child")
+    await cleaner.release_parent(replace(child, view=replace(child.view, parent_id="parent")))
+    await cleaner.release_parent(child)
+
+
+@pytest.mark.parametrize("state", [JobState.PREPARING, JobState.CANCELED])
+async def test_a_job_that_another_scheduler_admitted_is_what_was_asked_for(state: JobState) -> None:
+    found = in_state(queued("a"), state)
+    jobs, arrived = Jobs(found), []
+    jobs.refusals["a"] = Stale("admit does not apply")
+
+    class Teams:
+        async def arrived(self, team: str, job_id: str) -> None:
+            arrived.append((team, job_id))
+
+    nothing = cast(Any, None)
+    submissions = Submissions(
+        settings=nothing,
+        jobs=cast(Any, jobs),
+        teams=cast(Any, Teams()),
+        board=nothing,
+        figures=nothing,
+        reservations=nothing,
+        datasets=nothing,
+        clock=Clock(),
+        changed=lambda _: None,
+    )
+    if state is JobState.PREPARING:
+        assert await submissions._admit(found, by="Ada", approved_by=None) is found
+    else:
+        with pytest.raises(IllegalTransition):
+            await submissions._admit(found, by="Ada", approved_by=None)
+    assert arrived == [("demo", "a")]
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"LAB_HOURS": "whenever"}, "LAB_HOURS 'whenever' in LAB_TIMEZONE 'UTC'"),
+        ({"LAB_HOURS": "Mo-Fr 08:00-18:00", "LAB_TIMEZONE": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"MIN_STEPS": "300", "MAX_STEPS": "200"}, "MIN_STEPS (300) must not be above MAX_STEPS (200)"),
+    ],
+)
+def test_bad_settings_name_the_variable_and_the_value(
+    environment: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"TRAINYARD_SECRET": "x" * 40, **environment}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        load(SchedulerSettings)
+    assert words in capsys.readouterr().err
