@@ -161,9 +161,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
             await relay.relay_once()
 
     relaying = runtime.duty("outbox", relay_if_planning, seconds=1)
-    planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds)
-    telling = runtime.duty("tell", teller.round, seconds=2)
-    ushering = runtime.duty("usher", usher.round, seconds=5)
+    planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01)
+    telling = runtime.duty("tell", teller.round, seconds=2, least=0.5)
+    ushering = runtime.duty("usher", usher.round, seconds=5, least=0.5)
     nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake
     runtime.duty("clean", cleaner.round, seconds=15)
     runtime.duty("audit", auditor.round, seconds=settings.audit_seconds)

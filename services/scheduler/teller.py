@@ -23,6 +23,8 @@ from shared.runtime.clock import Clock
 TeamEnveloper = Callable[[Message, str], Envelope]
 # A time that moved by less is no news: seconds, or this part of what is still to wait.
 _LEAST_MOVE, _LEAST_PART = 15.0, 0.1
+# Places are told again after so many times what it took to find them: a long queue moves slowly.
+_COST_SHARE = 10
 
 
 class Teller:
@@ -47,6 +49,8 @@ class Teller:
         self._told: dict[str, list[QueuePlace]] = {}
         self._dirty: set[str] = set()
         self._told_in: int | None = None
+        self._cost = 0.0
+        self._places_due = clock.monotonic()
 
     def touch(self, team: str) -> None:
         """The team's minutes may have changed, or somebody of a new team wants to see them: tell them in the next round."""
@@ -59,7 +63,9 @@ class Teller:
             first = self._told_in != term
             known = set(await self._teams.teams()) if first else set()
             self._dirty |= known
-            await self._tell_places(known, first=first)
+            if first or self._clock.monotonic() >= self._places_due:
+                await self._tell_places(known, first=first)
+                self._places_due = self._clock.monotonic() + _COST_SHARE * self._cost
             self._told_in = term
         while self._dirty:
             team = self._dirty.pop()
@@ -92,7 +98,10 @@ class Teller:
         if not snapshot.waiting:
             return []
         # Playing the queue forward takes its time where it is long: messages are handled meanwhile.
-        return await asyncio.to_thread(forecast, snapshot, works, now)
+        begun = self._clock.monotonic()
+        places = await asyncio.to_thread(forecast, snapshot, works, now)
+        self._cost = self._clock.monotonic() - begun
+        return places
 
 
 def _differ(told: list[QueuePlace], found: list[QueuePlace], now: datetime) -> bool:

@@ -15,18 +15,28 @@ _LONGEST_PAUSE = 15.0
 
 
 class Loop:
-    """Runs `duty` every `seconds`, or at once when `wake` is called; rounds never overlap."""
+    """Runs `duty` every `seconds`, or when `wake` is called; rounds never overlap. After a round at least `least` seconds go
+    by: what wakes it in the meantime is done in one."""
 
-    def __init__(self, name: str, duty: Callable[[], Awaitable[object]], *, seconds: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        duty: Callable[[], Awaitable[object]],
+        *,
+        seconds: float,
+        metrics: Metrics,
+        least: float = 0.0,
+    ) -> None:
         self.name = name
         self._duty = duty
         self._seconds = seconds
+        self._least = least
         self._metrics = metrics
         self._wake = asyncio.Event()
         self._log = log.get("loop")
 
     def wake(self) -> None:
-        """Start the next round now, or right after the one under way."""
+        """Start the next round now, or right after the one under way and its pause."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -45,8 +55,10 @@ class Loop:
                 await asyncio.sleep(min(_LONGEST_PAUSE, self._seconds * 2 ** min(failures, 5)))
                 continue
             failures = 0
+            if self._least:
+                await asyncio.sleep(self._least)
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(max(0.0, self._seconds - self._least)):
                     await self._wake.wait()
             except TimeoutError:
                 pass

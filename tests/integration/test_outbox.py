@@ -170,7 +170,7 @@ async def test_a_command_without_a_trainer_is_dropped_and_what_follows_is_told(
     with capture_logs() as logged:
         assert await Relay(jobs, bus, Metrics()).relay_once() == 2
     (dropped,) = [line for line in logged if line["event"] == "command.unroutable"]
-    assert (dropped["queue"], dropped["job"], dropped["type"]) == ("trainer.gone", "j1", "job.stop.v1")
+    assert (dropped["queue"], dropped["job"], dropped["type"]) == ("trainer.gone", "j1", "job.stop.v2")
     assert told(broker_in_memory) == ["j1-001"]
     assert await waiting(jobs) == []
 

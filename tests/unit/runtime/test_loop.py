@@ -94,3 +94,25 @@ def test_wake_starts_a_round_now_or_right_after_the_one_under_way() -> None:
         return started
 
     assert run(main()) == pytest.approx([0, 10, 12])
+
+
+def test_what_wakes_it_in_the_pause_after_a_round_is_done_in_one() -> None:
+    async def main() -> list[float]:
+        clock = asyncio.get_running_loop().time
+        started: list[float] = []
+
+        async def note() -> None:
+            started.append(clock())
+
+        loop = Loop("tell", note, seconds=10, metrics=Metrics(), least=2)
+        task = asyncio.create_task(loop.run())
+        for _ in range(15):  # every tenth of a second
+            await asyncio.sleep(0.1)
+            loop.wake()
+        await asyncio.sleep(20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return started
+
+    assert run(main()) == pytest.approx([0, 2, 12])
