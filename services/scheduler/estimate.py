@@ -10,6 +10,7 @@ jobs of teams that have had less come in meanwhile and go ahead.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from math import inf, sqrt
@@ -34,7 +35,7 @@ _EXPORT_SECONDS = 20.0
 _STOPPING_SECONDS = 20.0
 # Runs that somebody stops, or that fail, before their last step: one in so many, at any step alike.
 _STOPPED_EARLY = 0.1
-# Of the slots that come free, newcomers take any share from none to this times that of the teams which have had less.
+# Of the slots that come free, newcomers take any share from none to this times that of the teams which would go ahead.
 # Found by bench_estimates: less promises too much, more widens the ranges for nothing.
 _RUSH = 1.25
 # The most that newcomers can take: some slots are left for those who wait.
@@ -81,7 +82,8 @@ def seconds_per_step(
 def forecast(snapshot: Snapshot, works: Mapping[str, Work], now: datetime) -> list[QueuePlace]:
     """A place for each waiting job, in the queue's order. No times where no live trainer can hold the job, nor where
     the lab doesn't open as long as its hours were looked up."""
-    return _places(in_order(snapshot, now), snapshot, works, now)
+    queue = in_order(snapshot, now)
+    return _places(queue, len(queue), snapshot, works, now)
 
 
 def forecast_of(
@@ -90,29 +92,34 @@ def forecast_of(
     """The place that `job` would have if it were submitted now."""
     joined = replace(snapshot, waiting=[*snapshot.waiting, job])
     queue = in_order(joined, now)
-    before = next(index for index, one in enumerate(queue) if one is job)
-    return _places(queue[: before + 1], joined, {**works, job.id: work}, now)[-1]
+    position = next(index for index, one in enumerate(queue, 1) if one is job)
+    return _places(queue, position, joined, {**works, job.id: work}, now)[-1]
 
 
 def _places(
-    queue: Sequence[WaitingJob], snapshot: Snapshot, works: Mapping[str, Work], now: datetime
+    queue: Sequence[WaitingJob], count: int, snapshot: Snapshot, works: Mapping[str, Work], now: datetime
 ) -> list[QueuePlace]:
-    if not queue:
+    """The first `count` places."""
+    if not count:
         return []
     trainers = takers(snapshot, now)
-    chance = Chance(len(queue) * sum(trainer.slots for trainer in trainers))
+    size = sum(trainer.slots for trainer in trainers)
+    chance = Chance(count * size)
     slots = Slots(trainers, chance.draws)
     left = _left(snapshot.active, [works[active.id] for active in snapshot.active], chance, now)
     for active, until in zip(snapshot.active, left, strict=True):
         slots.occupy(active.trainer, until)
     hours = OpenTime(snapshot.hours, snapshot.pause_lead, now)
-    names = [job.id for job in queue]
+    names = [job.id for job in queue[:count]]
     lengths = _lengths(names, [works[name] for name in names], chance) + _PREPARING_SECONDS
+    # Where fewer wait than there are slots, jobs come in more slowly than they are served.
+    rush = _RUSH * min(1.0, len(queue) / max(1, size))
+    shares = rush * np.asarray(_less_served(queue, snapshot, now)[:count])
+    newcomers = _in_a_row(shares[:, None] * chance.uniform(Luck.NEWCOMERS, ["all"]), names, chance)
     expected = np.asarray([job.expected_seconds for job in queue])
-    newcomers = _newcomers(queue, snapshot, chance, now)
     newcomer = expected[(chance.uniform(Luck.LENGTH, names) * len(expected)).astype(np.intp)]
-    ranges = np.full((len(queue), 2, chance.draws), inf)
-    for index, job in enumerate(queue):
+    ranges = np.full((count, 2, chance.draws), inf)
+    for index, job in enumerate(queue[:count]):
         if not len(slots.able(job.needs)):
             continue
         free, slot = slots.first(job.needs, newcomers[index], newcomer[index])
@@ -149,21 +156,22 @@ def _place(name: str, position: int, now: datetime, hours: OpenTime, found: Sequ
     )
 
 
-def _newcomers(queue: Sequence[WaitingJob], snapshot: Snapshot, chance: Chance, now: datetime) -> Indexes:
-    """(jobs, draws) how many jobs that aren't here yet go ahead of each, where it waits at all. Each slot that comes free
-    goes to one of them with the same probability: that of the draw times the share of teams that will have had less."""
+def _less_served(queue: Sequence[WaitingJob], snapshot: Snapshot, now: datetime) -> list[float]:
+    """Of each job, the share of teams whose next jobs, if they came now, would go ahead of it."""
     ledger = Ledger(snapshot, now)
     had = []
     for job in queue:
         had.append(0.0 if job.front else ledger.had[job.team])
         ledger.charge(job)
-    final = np.sort(np.asarray(list(ledger.had.values())))
-    ahead = np.searchsorted(final, had) / len(final)
-    rush = _RUSH * chance.uniform(Luck.NEWCOMERS, ["all"])
-    probability = np.clip(ahead[:, None] * rush, 1e-9, _MOST_NEWCOMERS)
-    # How often something of that probability happens in a row.
-    in_a_row: Floats = np.log(chance.uniform(Luck.NEWCOMERS, [job.id for job in queue]) + 1e-12) / np.log(probability)
-    return in_a_row.astype(np.intp)
+    final = sorted(ledger.had.values())
+    return [bisect_left(final, one) / len(final) for one in had]
+
+
+def _in_a_row(probability: Floats, names: Sequence[str], chance: Chance) -> Indexes:
+    """(jobs, draws) how often what has that probability happens one after another."""
+    uniform = chance.uniform(Luck.NEWCOMERS, names)
+    times: Floats = np.log(uniform + 1e-12) / np.log(np.clip(probability, 1e-9, _MOST_NEWCOMERS))
+    return times.astype(np.intp)
 
 
 def _lengths(names: Sequence[str], works: Sequence[Work], chance: Chance) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,10 @@ from services.scheduler.snapshot import Hours
 
 # Changes that are looked up ahead: a month of days with one break. Estimates don't reach further.
 _AHEAD = 120
+# A change that is further away is none: the library would look for it until the year 9999, which takes seconds. What has no
+# end is looked at again after a day.
+_FOR_EVER_DAYS = 800
+_AGAIN = timedelta(days=1)
 _EXAMPLE = "write them like 'Mo-Fr 08:00-18:00; Sa 10:00-14:00', or '24/7'"
 
 
@@ -35,7 +39,7 @@ class LabHours:
             # The library would take them for days that never come, and the lab would be open on them.
             raise ValueError(f"opening hours {text!r}: holidays (PH, SH) aren't known here; write their dates")
         try:
-            self._hours = OpeningHours(text, timezone=self._zone)
+            self._hours = OpeningHours(text, timezone=self._zone, max_interval_days=_FOR_EVER_DAYS)
         except ParserError as error:
             raise ValueError(f"opening hours {text!r}: {_where(text, str(error))}; {_EXAMPLE}") from error
         self._last: tuple[datetime, Hours] | None = None
@@ -44,7 +48,7 @@ class LabHours:
         """Whether the lab is open at `now`, until when, and what comes after."""
         if self._last is not None:
             since, hours = self._last
-            if since <= now and (hours.until is None or now < hours.until):
+            if since <= now < (hours.until or since + _AGAIN):
                 return hours
         local = now.astimezone(self._zone)
         changes = [*islice(self._changes(local), _AHEAD)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ import msgspec
 from services.trainer.domain import CheckpointName, resume_order
 
 Kind = Literal["begun", "steps", "saved", "over"]
+# Ends at which the last step was saved.
+_IN_ORDER = frozenset({"succeeded", "stopped", "drained"})
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,3 +92,45 @@ class Points:
         folder = os.open(self._folder, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
+
+
+def contradictions(folder: Path) -> list[str]:
+    """What journals and checkpoints under `folder` tell that can't be right, in plain words; none is the rule.
+
+    An attempt is one trainer's. Steps of two attempts at a job are never made at the same time, as far as leases held. An
+    attempt goes on from the newest checkpoint that any earlier one left; one that ended in good order left its last step, so
+    that nothing is made twice but what came after the last checkpoint of a trainer that was killed, cut off or let go.
+    """
+    found: list[str] = []
+    attempts: dict[str, dict[int, list[Note]]] = defaultdict(lambda: defaultdict(list))
+    for note in notes(folder):
+        attempts[note.job][note.attempt].append(note)
+    for job, by_number in attempts.items():
+        points = {CheckpointName.parse(path.name) for path in (folder / "checkpoints" / job).glob("*")}
+        idle_since, saved, ended_at = 0.0, 0, 0
+        for number, made in sorted(by_number.items()):
+            who = f"job {job}, attempt {number} of {made[0].trainer}"
+            if len({note.trainer for note in made}) > 1:
+                found.append(f"{who}: another trainer made it, too: {sorted({note.trainer for note in made})}")
+            begun = next((note for note in made if note.kind == "begun"), None)
+            steps = [note for note in made if note.kind == "steps" and note.held]
+            if begun is not None:
+                earlier = {0} | {point.step for point in points if point is not None and point.attempt < number}
+                if begun.last not in earlier or begun.last < saved:
+                    found.append(f"{who}: goes on from {begun.last}; saved were {sorted(earlier)}, told {saved}")
+                if begun.last < ended_at:
+                    found.append(f"{who}: goes on from {begun.last}, but the one before ended at {ended_at}")
+            reached = 0 if begun is None else begun.last
+            for note in steps:
+                if note.first != reached + 1:
+                    found.append(f"{who}: step {note.first} after {reached}")
+                if note.start < idle_since:
+                    found.append(
+                        f"{who}: step {note.first} {idle_since - note.start:.3f} s before an earlier one's last"
+                    )
+                reached = note.last
+            idle_since = max([idle_since, *(note.end for note in steps)])
+            saved = max([saved, *(note.last for note in made if note.kind == "saved")])
+            over = next((note for note in made if note.kind == "over"), None)
+            ended_at = over.last if over is not None and over.outcome in _IN_ORDER else 0
+    return found

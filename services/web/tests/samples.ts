@@ -37,6 +37,15 @@ export function job(changes: Partial<JobView> = {}): JobView {
     reserved_seconds: 3600,
     used_seconds: null,
     refunded_seconds: null,
+    priority: 0,
+    when_room: false,
+    requires: {},
+    parent_id: null,
+    parent_description: null,
+    previous_steps: 0,
+    learning_rate_scale: 1,
+    log_lines: 0,
+    approved_by: null,
     ...changes,
   };
 }
