@@ -13,6 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work
 from services.scheduler.hours import LabHours
@@ -27,6 +29,8 @@ Kind = tuple[str, int, Accelerator]
 _PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
 # Usage older than so many half-lives is a thousandth of itself.
 _HALF_LIVES = 10
+# A trainer that the store doesn't know and that was silent for so long is none any more.
+_FORGOTTEN = timedelta(minutes=10)
 # A scheduler that doesn't plan looks at the store again after so many seconds.
 _FRESH_SECONDS = 1.0
 # How old the paces of finished runs may be.
@@ -110,10 +114,17 @@ class Board:
             job = await self._store.find(job_id)
             if job is not None:
                 self.put(job)
-        for trainer in await self._trainer_store.all():
+        kept = {trainer.id: trainer for trainer in await self._trainer_store.all()}
+        for trainer_id in self.trainers.keys() - kept.keys():
+            # Forgotten, unless it is so new that its first word isn't written yet.
+            if self._clock.now() - self.trainers[trainer_id].seen_at > _FORGOTTEN:
+                del self.trainers[trainer_id]
+        for trainer in kept.values():
             known = self.trainers.get(trainer.id)
-            if known is None or known.seen_at < trainer.seen_at or trainer.drain_asked:
+            if known is None or known.seen_at < trainer.seen_at:
                 self.trainers[trainer.id] = trainer
+            elif trainer.drain_asked:
+                self.trainers[trainer.id] = replace(known, drain_asked=True)
         return differing
 
     def put(self, job: Job) -> None:

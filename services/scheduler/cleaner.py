@@ -26,7 +26,7 @@ from shared.runtime import log
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.clock import Clock
 
-_FORGET_TRAINERS = timedelta(days=1)
+_FORGET_SILENT, _FORGET_GONE = timedelta(days=1), timedelta(hours=1)
 _CLAIM_GRACE_SECONDS = 600
 
 
@@ -65,7 +65,7 @@ class Cleaner:
             except (UserError, OSError) as error:
                 # One that can't be let go now must not keep the others, nor the rest of the round, from it.
                 self._log.warning("job.unreleased", job=job.view.id, error=repr(error)[:300])
-        await self._trainers.forget(now - _FORGET_TRAINERS)
+        await self._trainers.forget(silent_since=now - _FORGET_SILENT, gone_since=now - _FORGET_GONE)
         await self._teams.drop_stale_reservations(now)
         await self._forget_children()
         try:

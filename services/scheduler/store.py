@@ -261,9 +261,10 @@ class TrainerStore:
         )
         return from_document(found, Trainer) if found else None
 
-    async def forget(self, before: datetime) -> None:
-        """Drop trainers that have been silent since `before`."""
-        await self._collection.delete_many({"seen_at": {"$lt": before}})
+    async def forget(self, *, silent_since: datetime, gone_since: datetime) -> None:
+        """Drop trainers that have been silent, or gone in good order, since then."""
+        await self._collection.delete_many({"seen_at": {"$lt": silent_since}})
+        await self._collection.delete_many({"gone": True, "seen_at": {"$lt": gone_since}})
 
 
 def merged_leases(known: Sequence[Lease], held: Sequence[Lease], now: datetime, keep_seconds: float) -> list[Lease]:
