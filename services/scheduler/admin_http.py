@@ -114,6 +114,7 @@ class AdminRoutes:
         """New teams, each with its first mentor's token."""
         who, wanted = _admin(request), await body(request, CreateTeamsRequest)
         minutes = None if wanted.minutes is None else _minutes(wanted.minutes, lowest=0)
+        request_id = creation_id(request, who.team)
 
         async def create(team: str) -> TeamOutcome:
             if not _TEAM.fullmatch(team):
@@ -123,7 +124,7 @@ class AdminRoutes:
                     "teams",
                 )
             now = self._clock.now()
-            if not await self._teams.create(team, None if minutes is None else minutes * 60, now, who.name):
+            if not await self._teams.create(team, None if minutes is None else minutes * 60, now, who.name, request_id):
                 raise UserError("team_exists", f"There is a team {team} already.", "teams", status=409)
             token = auth.mint(
                 self._settings.trainyard_secret,

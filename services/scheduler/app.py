@@ -15,6 +15,7 @@ from services.scheduler.board import Board
 from services.scheduler.cleaner import Auditor, CapacityRecorder, Cleaner
 from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Job
+from services.scheduler.ears import Ears
 from services.scheduler.figures import Figures
 from services.scheduler.handlers import Facts
 from services.scheduler.http import Routes
@@ -32,13 +33,15 @@ from services.scheduler.team_http import TeamRoutes
 from services.scheduler.teams import TeamStore
 from services.scheduler.teller import Teller
 from shared.contract import topology
-from shared.contract.events import Message
+from shared.contract.events import Message, SchedulerPinged
+from shared.contract.jobs import TERMINAL
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.outbox import Relay
 from shared.runtime.service import Runtime
 
 NAME = "scheduler"
+_SOON = 2.0
 
 
 async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> None:
@@ -73,14 +76,20 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     nudger = Nudger(bus, about_job)
 
     def changed(job: Job) -> None:
-        teller.touch(job.view.team)
+        known = board.find(job.view.id)
+        ended = job.view.state in TERMINAL
+        if known is None or ended:
+            # Only then the ledger has another line.
+            teller.touch(job.view.team)
+        telling.wake()
         if not board.live:
             nudger.nudge(job)
-            telling.wake()
             return
         board.put(job)
-        for loop in (relaying, planning, telling, ushering):
+        for loop in (relaying, planning):
             loop.wake()
+        if ended:
+            ushering.wake()
 
     def room_changed() -> None:
         for loop in (planning, telling, ushering):
@@ -103,10 +112,13 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         room_changed=room_changed,
     )
 
+    name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    ears = Ears(name=name, bus=bus, clock=clock, lease=lease, envelope=runtime.envelope)
+
     async def takes(_: int) -> None:
-        await board.load()
-        board.listening_since, board.live = clock.now(), True
-        await bus.consume(topology.SCHEDULER_FACTS, facts.table())
+        ears.forget()
+        await board.go_live()
+        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), SchedulerPinged: ears.heard})
         room_changed()
         relaying.wake()
 
@@ -116,7 +128,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
 
     leadership = Leadership(
         database,
-        name=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+        name=name,
         clock=clock,
         seconds=settings.leader_seconds,
         takes=takes,
@@ -141,7 +153,15 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         changed=changed,
     )
     teller = Teller(board=board, teams=teams, bus=bus, clock=clock, term=term, envelope=runtime.envelope)
-    planner = Planner(jobs=jobs, board=board, clock=clock, term=term, can_hear=lambda: bus.connected, changed=changed)
+    planner = Planner(
+        jobs=jobs,
+        board=board,
+        clock=clock,
+        lease_seconds=settings.lease_seconds,
+        term=term,
+        can_hear=lambda: bus.connected and ears.open(),
+        changed=changed,
+    )
     usher = Usher(jobs=jobs, submissions=submissions, term=term)
     cleaner = Cleaner(
         jobs=jobs,
@@ -160,15 +180,21 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         if term() is not None:
             await relay.relay_once()
 
-    relaying = runtime.duty("outbox", relay_if_planning, seconds=1)
-    planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01)
+    async def ping_if_planning() -> None:
+        if term() is not None:
+            await ears.round()
+
+    # What others wait for is tried again soon after an outage.
+    relaying = runtime.duty("outbox", relay_if_planning, seconds=1, longest_pause=_SOON)
+    planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
+    runtime.duty("ping", ping_if_planning, seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=0.5)
     ushering = runtime.duty("usher", usher.round, seconds=5, least=0.5)
     nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake
     runtime.duty("clean", cleaner.round, seconds=15)
     runtime.duty("audit", auditor.round, seconds=settings.audit_seconds)
     runtime.duty("capacity", recorder.round, seconds=30)
-    runtime.duty("lead", leadership.round, seconds=leadership.pace)
+    runtime.duty("lead", leadership.round, seconds=leadership.pace, longest_pause=_SOON)
     runtime.on_drain(leadership.resign)
 
     # HTTP.

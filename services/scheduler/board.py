@@ -12,12 +12,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from statistics import median
 
 from msgspec.structs import replace
 
-from services.scheduler.domain import Job
-from services.scheduler.estimate import Work
+from services.scheduler.domain import PAUSABLE, Job
+from services.scheduler.estimate import Work, step_seconds
 from services.scheduler.hours import LabHours
+from services.scheduler.orders import problem_of
 from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob
 from services.scheduler.store import JobStore, TrainerStore
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
@@ -26,7 +28,6 @@ from shared.runtime.clock import Clock
 
 # Runs alike: starting model, batch size, accelerator.
 Kind = tuple[str, int, Accelerator]
-_PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
 # Usage older than so many half-lives is a thousandth of itself.
 _HALF_LIVES = 10
 # A trainer that the store doesn't know and that was silent for so long is none any more.
@@ -73,25 +74,31 @@ class Board:
         self.listening_since = clock.now()
         self.live = False
 
-    async def load(self) -> None:
-        """Read everything from the store."""
+    async def go_live(self) -> None:
+        """Read everything and hear of everything from now on. Silence counts from now."""
+        async with self._loading:
+            await self._load()
+            self.listening_since, self.live = self._clock.now(), True
+
+    async def _load(self) -> None:
+        """Read everything from the store, then take it over in one go: nobody sees half of it."""
         now = self._clock.now()
         alive, trainers, ended = await asyncio.gather(
             self._store.alive(),
             self._trainer_store.all(),
             self._store.ended_since(now - _HALF_LIVES * self._half_life),
         )
+        paces = {kind: await self._store.finished_paces(*kind) for kind in {kind_of(job) for job in alive}}
         self._jobs.clear()
         self._waiting.clear()
         self._active.clear()
-        self._paces.clear()
+        self._paces = paces
         self._outdated.clear()
         self._usage.clear()
         self._served.clear()
         self.trainers = {trainer.id: trainer for trainer in trainers}
         for job in sorted(ended, key=lambda job: job.view.ended_at or now):
             self._charge(job)
-        await self._know_paces({kind_of(job) for job in alive})
         for job in alive:
             self.put(job)
         self._loaded_at = self._clock.monotonic()
@@ -101,7 +108,7 @@ class Board:
         async with self._loading:
             old = self._loaded_at is None or self._clock.monotonic() - self._loaded_at > _FRESH_SECONDS
             if old and not self.live:
-                await self.load()
+                await self._load()
 
     async def compare(self) -> list[str]:
         """Read again what is otherwise in the store than here; the ids of those jobs. None is the rule: each is a write that we
@@ -140,15 +147,24 @@ class Board:
                 self._outdated.add(kind_of(job))
             return
         self._jobs[job_id] = job
+        if problem_of(job) is not None:
+            return  # nothing is planned with it; whoever audits the board takes it out
         if job.view.state is JobState.QUEUED:
             self._waiting[job_id] = self._waiting_job(job)
-        elif job.view.state in ASSIGNED and job.view.trainer is not None and job.assigned_at is not None:
+        elif job.view.state in ASSIGNED:
             self._active[job_id] = self._active_job(job)
-            self._serve(job.view.team, job.assigned_at)
+            if job.assigned_at is not None:
+                self._serve(job.view.team, job.assigned_at)
 
     def heard(self, trainer: Trainer) -> None:
         """A trainer as its heartbeat just told."""
         self.trainers[trainer.id] = trainer
+
+    def full(self, trainer_id: str) -> None:
+        """A trainer has handed a job back for want of a slot: it gets none before its next heartbeat."""
+        known = self.trainers.get(trainer_id)
+        if known is not None:
+            self.trainers[trainer_id] = replace(known, slots=0)
 
     def find(self, job_id: str) -> Job | None:
         """A job that has not ended, as far as it is known here."""
@@ -179,7 +195,7 @@ class Board:
         """Seconds a step of finished runs of a kind, newest first; the table's figure where there are none."""
         if kind not in self._paces:
             await self._know_paces({kind})
-        return _steps_of(kind, self._paces[kind])
+        return step_seconds(*kind, self._paces[kind])
 
     def snapshot(self, now: datetime) -> Snapshot:
         """What plan() looks at."""
@@ -205,8 +221,8 @@ class Board:
         }
 
     def works(self) -> dict[str, Work]:
-        """What each job that has not ended still has to do."""
-        return {job_id: self.work(job) for job_id, job in self._jobs.items()}
+        """What each job that waits or runs still has to do."""
+        return {job_id: self.work(self._jobs[job_id]) for job_id in (*self._waiting, *self._active)}
 
     def work(self, job: Job) -> Work:
         """What a job still has to do."""
@@ -218,7 +234,7 @@ class Board:
             since = view.running_since or job.assigned_at
         return Work(
             remaining_steps=max(0, view.steps_requested - view.steps_completed),
-            step_seconds=_steps_of(kind_of(job), self._paces.get(kind_of(job), ())),
+            step_seconds=step_seconds(*kind_of(job), self._paces.get(kind_of(job), ())),
             checkpoint_every=job.checkpoint_every,
             max_seconds=view.max_seconds - view.stepping_seconds_before,
             since=since,
@@ -251,7 +267,7 @@ class Board:
     def _waiting_job(self, job: Job) -> WaitingJob:
         view, work = job.view, self.work(job)
         assert view.queued_at is not None
-        pace = work.step_seconds[0]
+        pace = median(work.step_seconds)
         return WaitingJob(
             id=view.id,
             team=view.team,
@@ -268,7 +284,7 @@ class Board:
         view, work = job.view, self.work(job)
         assert view.trainer is not None
         assert job.assigned_at is not None
-        asked = job.pause_requested_at if view.state in _PAUSABLE else None
+        asked = job.pause_requested_at if view.state in PAUSABLE else None
         if view.state is JobState.STOP_REQUESTED:
             asked = job.stop_requested_at
         return ActiveJob(
@@ -277,9 +293,9 @@ class Board:
             trainer=view.trainer,
             attempt=view.attempt,
             assigned_at=job.assigned_at,
-            expected_seconds=work.seconds(work.step_seconds[0]),
-            asked_at=asked,
-            pausable=view.state in _PAUSABLE and job.pause_requested_at is None,
+            expected_seconds=work.seconds(median(work.step_seconds)),
+            asked_at=None if job.answered else asked,
+            pausable=view.state in PAUSABLE and job.pause_requested_at is None,
         )
 
     def _serve(self, team: str, at: datetime) -> None:
@@ -312,12 +328,3 @@ def needs_of(starting_model: str, accelerator: Accelerator, requires: dict[str, 
         memory_bytes=model.memory_bytes[accelerator],
         labels=tuple(sorted(requires.items())),
     )
-
-
-def _steps_of(kind: Kind, finished: Sequence[float]) -> Sequence[float]:
-    """Seconds a step of finished runs; the table's figure, scaled to the batch, where there are none."""
-    if finished:
-        return finished
-    starting_model, batch_size, accelerator = kind
-    model = STARTING_MODELS[starting_model]
-    return [model.seconds_per_step[accelerator] * batch_size / model.batch_size[accelerator]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -62,11 +63,14 @@ class Cleaner:
         for job in await self._jobs.to_release():
             try:
                 await self._release(job)
-            except (UserError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever an artifact store's client raises
                 # One that can't be let go now must not keep the others, nor the rest of the round, from it.
                 self._log.warning("job.unreleased", job=job.view.id, error=repr(error)[:300])
         await self._trainers.forget(silent_since=now - _FORGET_SILENT, gone_since=now - _FORGET_GONE)
         await self._teams.drop_stale_reservations(now)
+        for job_id in await self._jobs.abandoned(now - timedelta(seconds=_CLAIM_GRACE_SECONDS)):
+            with suppress(Stale):
+                await self._jobs.decide(job_id, orders.let_claims_go)
         await self._forget_children()
         try:
             claimed = await self._datasets.old_claims(_CLAIM_GRACE_SECONDS)

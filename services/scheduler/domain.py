@@ -8,6 +8,7 @@ applies it only if the job is still the one that was decided on.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -21,8 +22,17 @@ from shared.contract.views import AttemptView, JobView, LedgerEntry, Reason
 
 MAP = "DetectionBoxes_Precision/mAP"
 _AVOIDED = 5
+# In these a trainer may be asked to save and to hand the job back.
+PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
 # An attempt's outcome that the trainer itself has told.
 _TOLD = frozenset({"succeeded", "stopped", "drained", "failed"})
+
+
+class RunKind(NamedTuple):
+    """What a run is made on, and how many pictures a step it takes there."""
+
+    accelerator: Accelerator
+    batch_size: int
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +66,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stop_requested_at: datetime | None = None
     stop_reason: Reason | None = None
     pause_requested_at: datetime | None = None
+    # The trainer has said that it makes no further step in this attempt: what was asked of it is answered.
+    answered: bool = False
     ledger: list[LedgerEntry] = []
     log_tail: list[str] = []
     log_attempt: int = 0
@@ -66,6 +78,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     # What the job held outside this document (claims on datasets and a parent, artifacts) is to be let go by the cleaner.
     to_release: bool = False
     releasing: bool = False
+    # Since when it is being tried again, with what it holds: long ago means that whoever tried has died.
+    kept_at: datetime | None = None
     # Whether its member's cap counts for it: a mentor's own job passes.
     capped: bool = True
 
@@ -121,7 +135,15 @@ def rest(job: Job, now: datetime) -> Job:
     view = job.view
     if view.state is JobState.QUEUED:
         view = replace(view, queued_at=now, trainer=None, running_since=None)
-        return replace(job, front=True, assigned_at=None, stop_requested_at=None, pause_requested_at=None, view=view)
+        return replace(
+            job,
+            front=True,
+            assigned_at=None,
+            stop_requested_at=None,
+            pause_requested_at=None,
+            answered=False,
+            view=view,
+        )
     if view.state not in TERMINAL or view.used_seconds is not None:
         return job
     stepping = 0.0 if view.checkpoint is None else view.checkpoint.stepping_seconds

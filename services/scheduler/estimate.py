@@ -14,7 +14,6 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from math import inf, sqrt
-from statistics import median
 
 import msgspec
 import numpy as np
@@ -69,14 +68,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return _PREPARING_SECONDS + stepping + _EVALUATION_SECONDS
 
 
-def seconds_per_step(
+def step_seconds(
     starting_model: str, batch_size: int, accelerator: Accelerator, finished: Sequence[float]
-) -> float:
-    """The median of finished runs alike, else the table's figure scaled to the batch."""
+) -> Sequence[float]:
+    """Seconds a step of finished runs alike; the table's figure, scaled to the batch, where there are none."""
     if finished:
-        return median(finished)
+        return finished
     model = STARTING_MODELS[starting_model]
-    return model.seconds_per_step[accelerator] * batch_size / model.batch_size[accelerator]
+    return [model.seconds_per_step[accelerator] * batch_size / model.batch_size[accelerator]]
 
 
 def forecast(snapshot: Snapshot, works: Mapping[str, Work], now: datetime) -> list[QueuePlace]:
@@ -125,7 +124,8 @@ def _places(
         free, slot = slots.first(job.needs, newcomers[index], newcomer[index])
         start = hours.fitting(free, job.first_checkpoint_seconds)
         end = start + lengths[index]
-        slots.take(slot, end)
+        # A job that can never start leaves its slot to the next.
+        slots.take(slot, np.where(np.isfinite(end), end, free))
         ranges[index] = start, end
     return [
         _place(name, position, now, hours, found)

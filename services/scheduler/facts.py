@@ -63,8 +63,13 @@ def noticed(job: Job, attempt: int, fact: TrainingNoticed) -> Change:
 
 
 def checkpointed(job: Job, attempt: int, fact: TrainingCheckpointed) -> Change:
-    """A durable checkpoint: steps that can't be lost any more, and the most that can be charged."""
-    fence(job, attempt)
+    """A durable checkpoint: steps that can't be lost any more, and the most that can be charged.
+
+    One that an attempt saved while it was being cut off is kept, too, as it has taken the place of the one before; it costs
+    nothing. One of an earlier attempt, told by the next, is no sign of steps being made."""
+    cut_off = _cut_off(job, attempt)
+    if not cut_off:
+        fence(job, attempt)
     last = job.view.checkpoint
     value = fact.evaluation.get(MAP)
     # One that was told before its evaluation is told again with it.
@@ -83,13 +88,14 @@ def checkpointed(job: Job, attempt: int, fact: TrainingCheckpointed) -> Change:
         best_step=best_step,
         best_map=best_map,
     )
-    trigger = Trigger.STARTED if job.view.state is JobState.PREPARING else None
+    own = fact.prefix.endswith(f"-a{attempt}")
+    trigger = Trigger.STARTED if job.view.state is JobState.PREPARING and own else None
     view = through(job, (trigger,) if trigger else ())
     view = replace(
         view,
         checkpoint=checkpoint,
         steps_completed=fact.step,
-        stepping_seconds_before=fact.stepping_seconds,
+        stepping_seconds_before=view.stepping_seconds_before if cut_off else fact.stepping_seconds,
         running_since=fact.saved_at if view.state is JobState.RUNNING else None,
     )
     # A job that makes durable progress may lose as many trainers again as a new one.
@@ -107,10 +113,13 @@ def exported(job: Job, attempt: int, fact: ModelExported) -> Change:
 
 
 def stopping(job: Job, attempt: int, fact: TrainingStopping) -> Change:
-    """The trainer makes no further step. A drain is no stop: its end follows as `drained`."""
+    """The trainer makes no further step. A drain is no stop: its end follows as `drained`, and however long the saving takes,
+    what was asked is answered."""
     fence(job, attempt)
     if fact.reason == "drained":
-        raise Stale("a drain changes nothing until it ended")
+        if job.answered:
+            raise Stale("that is known")
+        return Change(job=replace(job, answered=True), cause="stopping", silent=True)
     if fact.reason == "time_limit":
         path: tuple[Trigger, ...] = (Trigger.TIME_UP,)
         if job.view.state is JobState.PREPARING:
@@ -164,10 +173,19 @@ def ended(job: Job, attempt: int, fact: TrainingEnded, now: datetime) -> Change:
         reason = fact.reason
         if Trigger.TIME_UP in path:
             reason = _time_limit(job)
-        elif view.state in {JobState.STOPPED, JobState.CANCELED} and job.stop_reason is not None:
-            reason = job.stop_reason
+        elif view.state in {JobState.STOPPED, JobState.CANCELED}:
+            # Where a drain met the stop, it is the stop that ended the job.
+            stopped = view.reason or Reason(code="user", message="Stopped on request.")
+            reason = job.stop_reason or (stopped if fact.outcome == "drained" else reason)
         view = replace(view, reason=reason or view.reason)
     return Change(job=rest(replace(job, view=view), now), cause=path[-1], trigger=path[0])
+
+
+def _cut_off(job: Job, attempt: int) -> bool:
+    """Whether the job was stopped over the head of this attempt's trainer."""
+    last = job.view.attempts[-1] if job.view.attempts else None
+    enforced = last is not None and last.number == attempt and last.outcome == "enforced"
+    return enforced and job.view.state is JobState.STOPPED
 
 
 def _with_remedy(job: Job, reason: Reason | None) -> Job | None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from statistics import median
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from services.scheduler import budget
 from services.scheduler.board import Board, needs_of
+from services.scheduler.domain import Job
 from services.scheduler.estimate import Work, forecast_of
 from services.scheduler.plan import Needs, WaitingJob, can_hold, is_live
 from services.scheduler.settings import SchedulerSettings
@@ -26,6 +30,7 @@ from shared.runtime.clock import Clock
 LONGEST_DESCRIPTION = 30
 _MOST_DATASETS = 20
 _MOST_REQUIREMENTS = 16
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _LABEL = re.compile(r"[a-z0-9._-]{1,40}")
 
 
@@ -54,7 +59,7 @@ class Figures:
         limits = self._settings
         recommended = epochs.recommended_steps(train_frames, batch_size, limits.min_steps, limits.max_steps)
         steps = self.steps(recommended if steps is None else steps)
-        pace = (await self._board.paces_of((model.key, batch_size, accelerator)))[0]
+        pace = median(await self._board.paces_of((model.key, batch_size, accelerator)))
         stepping = steps * pace
         wall = self._work(steps, [pace], stepping).seconds(pace)
         per_epoch = epochs.steps_per_epoch(train_frames, batch_size)
@@ -84,16 +89,14 @@ class Figures:
             ],
         )
 
-    async def place(self, job: WaitingJob, plan: Plan, max_seconds: float) -> QueuePlace:
-        """Where a job of this plan would stand and when it would start and end if it were queued now."""
+    async def place(self, job: WaitingJob, work: Work) -> QueuePlace:
+        """Where a job would stand and when it would start and end if it were queued now."""
         await self._board.refresh()
         await self._board.know_paces()
         now = self._clock.now()
-        paces = await self._board.paces_of((plan.starting_model, plan.batch_size, plan.accelerator))
-        work = self._work(plan.steps, paces, max_seconds)
         return forecast_of(self._board.snapshot(now), job, work, self._board.works(), now)
 
-    async def wait(self, job: WaitingJob, plan: Plan, max_seconds: float) -> timedelta | None:
+    async def wait(self, job: WaitingJob, work: Work) -> timedelta | None:
         """How long until it would likely start, None where that can't be said. Looked at closely only where it may matter."""
         await self._board.refresh()
         now = self._clock.now()
@@ -108,21 +111,38 @@ class Figures:
         ahead = sum(one.expected_seconds for one in seen.waiting) + sum(one.expected_seconds for one in seen.active)
         if seen.hours is None and ahead / slots < self._settings.max_wait_seconds / 2:
             return timedelta(seconds=ahead / slots)
-        place = await self.place(job, plan, max_seconds)
+        place = await self.place(job, work)
         if place.start_from is None or place.start_to is None:
             return None
         return place.start_from + (place.start_to - place.start_from) / 2 - now
 
-    def waiting_job(self, job_id: str, team: str, plan: Plan, requires: Mapping[str, str]) -> WaitingJob:
-        """The job of a plan as it would wait from now on."""
-        work = self._work(plan.steps, [plan.seconds_per_step], plan.steps * plan.seconds_per_step)
+    async def work(self, plan: Plan, max_seconds: float) -> Work:
+        """What a job of this plan has to do."""
+        paces = await self._board.paces_of((plan.starting_model, plan.batch_size, plan.accelerator))
+        return self._work(plan.steps, paces, max_seconds)
+
+    def refitted(self, job: Job) -> Job:
+        """A job that has not run yet, made to fit what is there now: another kind of trainer takes another batch."""
+        view = job.view
+        model = STARTING_MODELS[view.starting_model]
+        accelerator = self._accelerator(model, view.requires)
+        batch_size = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
+        return replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
+
+    def waiting_job(
+        self, job_id: str, team: str, needs: Needs, work: Work, *, priority: int = 0, front: bool = False
+    ) -> WaitingJob:
+        """A job as it would wait from now on."""
+        pace = median(work.step_seconds)
         return WaitingJob(
             id=job_id,
             team=team,
             queued_at=self._clock.now(),
-            needs=needs_of(plan.starting_model, plan.accelerator, dict(requires)),
-            expected_seconds=work.seconds(plan.seconds_per_step),
-            first_checkpoint_seconds=work.first_checkpoint(plan.seconds_per_step),
+            needs=needs,
+            priority=priority,
+            front=front,
+            expected_seconds=work.seconds(pace),
+            first_checkpoint_seconds=work.first_checkpoint(pace),
         )
 
     def has_capacity(self, needs: Needs) -> bool:
@@ -171,6 +191,9 @@ class Figures:
         """Raises UserError `bad_dataset_ids`."""
         if not 1 <= len(dataset_ids) <= _MOST_DATASETS:
             _refuse("dataset_ids", f"Choose 1 to {_MOST_DATASETS} datasets; there are {len(dataset_ids)}.")
+        for dataset_id in dataset_ids:
+            if not _ID.fullmatch(dataset_id):
+                _refuse("dataset_ids", f"{dataset_id[:60]!r} is no dataset's id.")
         twice = sorted({dataset_id for dataset_id in dataset_ids if dataset_ids.count(dataset_id) > 1})
         if twice:
             _refuse("dataset_ids", f"Name each dataset once; named more often: {', '.join(twice)}.")
@@ -186,9 +209,10 @@ class Figures:
                 )
 
     def _accelerator(self, model: StartingModel, requires: Mapping[str, str]) -> Accelerator:
-        """The best kind that a live trainer offers."""
+        """The best kind that a live trainer offers; the one that is expected where there is none."""
         kinds: tuple[Accelerator, ...] = ("gpu", "cpu")
-        return next((kind for kind in kinds if self.has_capacity(needs_of(model.key, kind, dict(requires)))), "cpu")
+        live = (kind for kind in kinds if self.has_capacity(needs_of(model.key, kind, dict(requires))))
+        return next(live, self._settings.expected_accelerator)
 
     def _work(self, steps: int, paces: Sequence[float], max_seconds: float) -> Work:
         return Work(

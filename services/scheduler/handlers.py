@@ -38,9 +38,10 @@ from shared.runtime.bus import Bus, Handler, Handlers, Unroutable
 from shared.runtime.clock import Clock
 
 B = TypeVar("B")
-_PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
 # A stop that was sent but not answered is sent again with the heartbeats after so many seconds.
 _REPEAT_STOP_SECONDS = 5.0
+# A trainer's word for an assignment that it has no room for.
+NO_SLOT = "no_slot"
 # Heartbeats go to the store once in this part of a lease.
 _KEEP_EVERY = 0.25
 
@@ -100,6 +101,8 @@ class Facts:
             except NotFound as error:
                 raise Reject(f"{envelope.type} about an unknown job {envelope.job_id}") from error
             self._changed(job)
+            if isinstance(body, TrainingEnded) and body.reason is not None and body.reason.code == NO_SLOT:
+                self._board.full(envelope.source)
 
         return handle
 
@@ -136,6 +139,7 @@ class Facts:
         self._board.heard(trainer)
         if self._worth_keeping(trainer):
             await self._trainers.put(trainer)
+            self._kept = {known: kept for known, kept in self._kept.items() if known in self._board.trainers}
             self._kept[trainer.id] = trainer
         if known is None or len(known.leases) != len(trainer.leases) or known.draining != trainer.draining:
             self._room_changed()
@@ -163,7 +167,7 @@ class Facts:
             return
         if job.view.state is JobState.STOP_REQUESTED and self._overdue(job.stop_requested_at, lease):
             await self._tell(trainer, lease, JobStop(reason="user"), job)
-        elif job.view.state in _PAUSABLE and self._overdue(job.pause_requested_at, lease):
+        elif job.view.state in domain.PAUSABLE and not job.answered and self._overdue(job.pause_requested_at, lease):
             await self._tell(trainer, lease, JobStop(reason="drain"), job)
 
     @staticmethod

@@ -55,6 +55,7 @@ class Leadership:
         self._seen_at = clock.monotonic()
         self._renewed_at = clock.monotonic()
         self._term: int | None = None
+        self._resigned = False
         self._log = log.get("leader")
 
     @property
@@ -71,14 +72,24 @@ class Leadership:
         return self._term
 
     async def round(self) -> None:
-        """Renew what we hold, or take what nobody renews. Raises what the store raises."""
-        if self._term is not None:
-            await self._renew(self._term)
-        else:
+        """Renew what we hold, or take what nobody renews. Raises what the store raises; where that has lasted for most of a
+        lease, the work is laid down all the same: another scheduler may reach the store."""
+        if self._resigned:
+            return
+        if self._term is None:
             await self._challenge()
+            return
+        try:
+            await self._renew(self._term)
+        except Exception:
+            if self.term is None:
+                self._log.warning("leader.lapsed")
+                await self._lay_down()
+            raise
 
     async def resign(self) -> None:
         """Let go at once, so that another one needs no lease's time to take over."""
+        self._resigned = True
         if self._term is None:
             return
         term, self._term = self._term, None
@@ -93,9 +104,8 @@ class Leadership:
         if result.matched_count == 1:
             self._renewed_at = begun
             return
-        self._term = None
         self._log.warning("leader.replaced", term=term)
-        await self._leaves()
+        await self._lay_down()
 
     async def _challenge(self) -> None:
         found = await self._collection.find_one({"_id": _ID})
@@ -127,5 +137,9 @@ class Leadership:
         try:
             await self._takes(term)
         except BaseException:
-            self._term = None
+            await self._lay_down()
             raise
+
+    async def _lay_down(self) -> None:
+        self._term = None
+        await self._leaves()

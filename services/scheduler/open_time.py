@@ -48,7 +48,7 @@ class OpenTime:
         ends = np.append(self._ends, inf)
         for _ in self._ends:
             window_ends = ends[np.searchsorted(self._ends, result, side="right")]
-            short = window_ends - result < seconds
+            short = result + seconds > window_ends
             if not short.any():
                 break
             result[short] = window_ends[short]

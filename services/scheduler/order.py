@@ -34,7 +34,8 @@ _arrival = attrgetter("queued_at", "id")
 
 
 def in_order(snapshot: Snapshot, now: datetime) -> list[WaitingJob]:
-    """The whole queue, as if slots that can hold any job came free one after another."""
+    """The whole queue, as if slots that can hold any job came free one after another. Where slots differ, plan() passes over
+    what the free ones can't hold, and a team's later jobs may go earlier than here."""
     return list(ranked(snapshot.waiting, snapshot, now, lambda _: True))
 
 

@@ -12,20 +12,31 @@ from msgspec.structs import replace
 
 from services.scheduler import budget
 from services.scheduler.admission import Refused
-from services.scheduler.domain import Change, Child, Job, avoiding, mark, noted, rest, through, with_reason
+from services.scheduler.domain import (
+    PAUSABLE,
+    Change,
+    Child,
+    Job,
+    RunKind,
+    avoiding,
+    mark,
+    noted,
+    rest,
+    through,
+    with_reason,
+)
 from shared.contract.errors import IllegalTransition, NotFound, Retry, Stale, UserError
 from shared.contract.events import JobAssign, JobStop
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState, Trigger, reconcile
+from shared.contract.starting_models import STARTING_MODELS
 from shared.contract.views import AttemptView, LedgerEntry, Reason
-
-_PAUSABLE = frozenset({JobState.PREPARING, JobState.RUNNING})
-
 
 # --- the planner's -------------------------------------------------------------------------------------------------------
 
 
-def assign(job: Job, trainer: str, now: datetime, *, term: int = 0) -> Change:
-    """Give a waiting job to a trainer: the next attempt. Raises Stale if it doesn't wait any more."""
+def assign(job: Job, trainer: str, now: datetime, *, lease_seconds: float | None = None, term: int = 0) -> Change:
+    """Give a waiting job to a trainer: the next attempt. `lease_seconds` is what the scheduler goes by now, None for what it
+    went by when the job was submitted. Raises Stale if it doesn't wait any more."""
     number = job.view.attempt + 1
     view = replace(
         through(job, (Trigger.ASSIGN,)),
@@ -43,12 +54,12 @@ def assign(job: Job, trainer: str, now: datetime, *, term: int = 0) -> Change:
         checkpoint_every=job.checkpoint_every,
         max_stepping_seconds=float(view.max_seconds),
         seed=job.seed,
-        lease_seconds=job.lease_seconds,
+        lease_seconds=job.lease_seconds if lease_seconds is None else lease_seconds,
         known_step=0 if view.checkpoint is None else view.checkpoint.step,
         init_prefix=job.init_prefix,
         learning_rate_scale=view.learning_rate_scale,
     )
-    changed = replace(job, view=view, front=False, assigned_at=now, term=term)
+    changed = replace(job, view=view, front=False, assigned_at=now, answered=False, term=term)
     return Change(
         job=changed, cause=Trigger.ASSIGN, trigger=Trigger.ASSIGN, command=command, trainer=trainer, term=term
     )
@@ -81,7 +92,7 @@ def pause(job: Job, attempt: int, now: datetime, why: Reason, *, term: int = 0) 
     """Ask the trainer for a final checkpoint and the job back: it goes on later. The state changes when the trainer has done
     so."""
     _in_force(job, attempt)
-    if job.view.state not in _PAUSABLE or job.pause_requested_at is not None:
+    if job.view.state not in PAUSABLE or job.pause_requested_at is not None:
         raise Stale(f"a job that is {job.view.state} is not to be paused (again)")
     changed = replace(job, view=noted(job.view, why), pause_requested_at=now, term=term)
     return Change(job=changed, cause="pause", command=JobStop(reason="drain"), trainer=job.view.trainer, term=term)
@@ -94,7 +105,7 @@ def enforce(job: Job, attempt: int, now: datetime, *, term: int = 0) -> Change:
     trainer = job.view.trainer
     if job.view.state is JobState.STOP_REQUESTED:
         trigger = Trigger.ENFORCED
-    elif job.view.state in _PAUSABLE and job.pause_requested_at is not None:
+    elif job.view.state in PAUSABLE and job.pause_requested_at is not None:
         trigger = Trigger.DRAINED
     else:
         raise Stale(f"nothing is asked of a job that is {job.view.state}")
@@ -131,6 +142,8 @@ def problem_of(job: Job) -> str | None:
         return None
     if view.state in ASSIGNED and (view.trainer is None or job.assigned_at is None or not view.attempts):
         return f"it is {view.state}, but on no trainer"
+    if view.starting_model not in STARTING_MODELS:
+        return f"nobody knows its starting model {view.starting_model!r}"
     if view.state is JobState.QUEUED and view.queued_at is None:
         return "it waits, but since when isn't known"
     if -budget.balance(job.ledger) != view.reserved_seconds:
@@ -169,11 +182,22 @@ def delete(job: Job, now: datetime) -> Change:
     return Change(job=replace(job, view=view, deleted_at=now, to_release=True), cause="deleted")
 
 
-def admit(job: Job, reserve_seconds: int, now: datetime, *, by: str | None, approved_by: str | None = None) -> Change:
-    """Queue a job that had to try again later; `by` is who asked for it, None where room appeared for one that waited for
-    it."""
+def admit(
+    job: Job,
+    reserve_seconds: int,
+    now: datetime,
+    *,
+    by: str | None,
+    kind: RunKind | None = None,
+    approved_by: str | None = None,
+) -> Change:
+    """Queue a job that had to try again later, on what there is now; `by` is who asked for it, None where room appeared for
+    one that waited for it. Raises Stale for one that was deleted or given up in the meantime."""
+    if job.deleted_at is not None or job.releasing or (by is None and not job.view.when_room):
+        raise Stale("nobody waits for it any more")
     view = replace(
         through(job, (Trigger.ADMIT,)),
+        batch_size=job.view.batch_size if kind is None else kind.batch_size,
         queued_at=now,
         ended_at=None,
         reason=None,
@@ -189,17 +213,32 @@ def admit(job: Job, reserve_seconds: int, now: datetime, *, by: str | None, appr
             view, Reason(code="room_appeared", message="There was room: the job queued by itself, as it was told to.")
         )
     line = budget.reservation(view.id, reserve_seconds, now)
-    changed = replace(job, view=view, ledger=[*job.ledger, line], to_release=False)
+    changed = replace(
+        job,
+        view=view,
+        accelerator=job.accelerator if kind is None else kind.accelerator,
+        ledger=[*job.ledger, line],
+        to_release=False,
+        kept_at=None,
+    )
     return Change(job=changed, cause=Trigger.ADMIT, trigger=Trigger.ADMIT)
 
 
-def refuse_again(job: Job, refused: Refused, now: datetime, *, when_room: bool) -> Change:
-    """It still has to try again later, with what is the reason now. Raises Stale where nothing that a reader sees changes."""
+def refuse_again(
+    job: Job, refused: Refused, now: datetime, *, when_room: bool, approved_by: str | None = None
+) -> Change:
+    """It still has to try again later, with what is the reason now; an approval is kept for the next try."""
     if job.view.state is not JobState.TRY_AGAIN_LATER:
         raise IllegalTransition(job.view.state.value, "retry")
     retry_at = None if refused.retry_after is None else now + timedelta(seconds=refused.retry_after)
-    view = replace(job.view, reason=refused.reason, retry_after=retry_at, when_room=when_room)
-    return Change(job=replace(job, view=view, to_release=not when_room), cause="refused")
+    view = replace(
+        job.view,
+        reason=refused.reason,
+        retry_after=retry_at,
+        when_room=when_room,
+        approved_by=approved_by or job.view.approved_by,
+    )
+    return Change(job=replace(job, view=view, to_release=not when_room, kept_at=None), cause="refused")
 
 
 def set_priority(job: Job, priority: int) -> Change:
@@ -209,20 +248,20 @@ def set_priority(job: Job, priority: int) -> Change:
     return Change(job=replace(job, view=replace(job.view, priority=priority)), cause="priority")
 
 
-def keep_claims(job: Job) -> Change:
+def keep_claims(job: Job, now: datetime) -> Change:
     """Before a job is tried again: what it holds is not to be let go. Raises Retry while the cleaner is doing so."""
     if job.view.state is not JobState.TRY_AGAIN_LATER:
         raise IllegalTransition(job.view.state.value, "retry")
     if job.releasing:
         raise Retry("the job's claims are being let go just now")
-    return Change(job=replace(job, to_release=False), cause="kept", silent=True)
+    return Change(job=replace(job, to_release=False, kept_at=now), cause="kept", silent=True)
 
 
 def let_claims_go(job: Job) -> Change:
     """The try came to nothing: what it holds may go again, unless it waits for room."""
     if job.view.state is not JobState.TRY_AGAIN_LATER or job.view.when_room:
         raise Stale("it still needs what it holds")
-    return Change(job=replace(job, to_release=True), cause="kept", silent=True)
+    return Change(job=replace(job, to_release=True, kept_at=None), cause="kept", silent=True)
 
 
 def claim_by_child(job: Job, child_id: str, now: datetime) -> Change:

@@ -99,7 +99,8 @@ def plan(snapshot: Snapshot, now: datetime) -> list[Action]:
     actions += [
         Enforce(job.id, job.attempt)
         for job in present
-        if job.asked_at is not None and now - job.asked_at > snapshot.lease
+        # An answer that was given while we couldn't hear is still on its way.
+        if job.asked_at is not None and now - max(job.asked_at, snapshot.listening_since) > snapshot.lease
     ]
     seconds_left = _seconds_left(snapshot, now)
     if seconds_left <= 0:
@@ -195,7 +196,7 @@ def _lease_over(job: ActiveJob, trainer: Trainer | None, snapshot: Snapshot, now
     heard = max(job.assigned_at, snapshot.listening_since)
     if trainer is not None:
         if trainer.gone:
-            return now - max(job.assigned_at, trainer.seen_at) > _GOODBYE
+            return now - max(heard, trainer.seen_at) > _GOODBYE
         for lease in trainer.leases:
             if lease.job_id == job.id and lease.attempt == job.attempt:
                 heard = max(heard, lease.seen_at)

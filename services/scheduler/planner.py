@@ -19,6 +19,7 @@ from shared.contract.views import Reason
 from shared.runtime import log
 from shared.runtime.clock import Clock
 
+_JUMP_SECONDS = 5.0
 _LAB_HOURS = Reason(
     code="lab_hours",
     message="The lab's hours are over: the job is saved and goes on from there when they begin again.",
@@ -35,6 +36,7 @@ class Planner:
         jobs: JobStore,
         board: Board,
         clock: Clock,
+        lease_seconds: float,
         term: Callable[[], int | None],
         can_hear: Callable[[], bool],
         changed: Callable[[Job], None],
@@ -42,17 +44,17 @@ class Planner:
         self._jobs = jobs
         self._board = board
         self._clock = clock
+        self._lease_seconds = lease_seconds
         self._term = term
         self._can_hear = can_hear
         self._changed = changed
+        self._looked_at = (clock.now(), clock.monotonic())
         self._log = log.get("planner")
 
     async def round(self) -> None:
         """See the class."""
         term = self._term()
-        if term is None or not self._board.live:
-            return
-        if not self._can_hear():
+        if term is None or not self._board.live or not self._can_hear() or self._clock_jumped():
             self._board.listening_since = self._clock.now()
             return
         try:
@@ -60,6 +62,12 @@ class Planner:
         except Exception:
             self._board.listening_since = self._clock.now()
             raise
+
+    def _clock_jumped(self) -> bool:
+        """Whether the wall clock, by which silence is told, was set or stood still since the last round."""
+        wall, steady = self._clock.now(), self._clock.monotonic()
+        before, self._looked_at = self._looked_at, (wall, steady)
+        return abs((wall - before[0]).total_seconds() - (steady - before[1])) > _JUMP_SECONDS
 
     async def _plan(self, term: int) -> None:
         await self._board.know_paces()
@@ -83,7 +91,7 @@ class Planner:
         now = self._clock.now()
         match action:
             case Assign():
-                return lambda job: orders.assign(job, action.trainer, now, term=term)
+                return lambda job: orders.assign(job, action.trainer, now, lease_seconds=self._lease_seconds, term=term)
             case Lose():
                 return lambda job: orders.lost(job, action.attempt, now, term=term)
             case Enforce():

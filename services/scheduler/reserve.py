@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from services.scheduler.admission import Refused, Room, admit
-from services.scheduler.board import Board, needs_of
+from services.scheduler.board import Board, kind_of, needs_of
 from services.scheduler.domain import Job
+from services.scheduler.estimate import Work
 from services.scheduler.figures import Figures
 from services.scheduler.plan import WaitingJob
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
-from shared.contract.api.jobs import Plan
 from shared.contract.errors import Retry
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
@@ -57,57 +57,50 @@ class Reservations:
         self._figures = figures
         self._clock = clock
 
-    async def reserve(self, job: WaitingJob, asker: Asker, plan: Plan | None, seconds: int) -> Refused | None:
+    async def reserve(self, job: WaitingJob, asker: Asker, work: Work, seconds: int) -> Refused | None:
         """Announce the minutes if the job may queue; looks again where another submit of the team came between. Raises
         Retry."""
         now = self._clock.now()
         for _ in range(_TRIES):
-            room, version = await self.room(job, asker, plan, seconds)
+            room, version = await self.room(job, asker, work)
             refused = admit(job.needs, seconds, room, now)
-            if refused is not None or await self._teams.reserve(job.team, job.id, seconds, now, version=version):
+            if refused is not None or await self._teams.reserve(
+                job.team, job.id, seconds, now, version=version, by=asker.name, capped=asker.capped
+            ):
                 return refused
         raise Retry(f"team {job.team} kept changing under {_TRIES} reservations")
 
     async def again(self, job: Job, asker: Asker) -> Refused | None:
         """The same for a job that had to be tried later."""
-        view, work = job.view, self._board.work(job)
-        pace = work.step_seconds[0]
-        waiting = WaitingJob(
-            id=view.id,
-            team=view.team,
-            queued_at=self._clock.now(),
-            needs=needs_of(view.starting_model, job.accelerator, view.requires),
-            priority=view.priority,
-            expected_seconds=work.seconds(pace),
-            first_checkpoint_seconds=work.first_checkpoint(pace),
-        )
-        return await self.reserve(waiting, asker, None, view.max_seconds)
+        view = job.view
+        await self._board.paces_of(kind_of(job))
+        work = self._board.work(job)
+        needs = needs_of(view.starting_model, job.accelerator, view.requires)
+        waiting = self._figures.waiting_job(view.id, view.team, needs, work, priority=view.priority)
+        return await self.reserve(waiting, asker, work, view.max_seconds)
 
-    async def room(self, job: WaitingJob, asker: Asker, plan: Plan | None, seconds: int) -> tuple[Room, int]:
-        """What admission looks at now, and the team's version that it holds for. Without a plan the wait isn't looked at."""
+    async def room(self, job: WaitingJob, asker: Asker, work: Work) -> tuple[Room, int]:
+        """What admission looks at now, and the team's version that it holds for."""
         now, team, limits = self._clock.now(), job.team, self._settings
         await self._board.refresh()
-        left, version = await self._teams.available(team, now, besides=job.id)
-        wait = None
-        if plan is not None and limits.max_wait_seconds:
-            wait = await self._figures.wait(job, plan, seconds)
+        look = await self._teams.look(team, now, member=asker.name, besides=job.id)
         room = Room(
             trainers=list(self._board.trainers.values()),
             lease=timedelta(seconds=limits.lease_seconds),
             waiting=await self._jobs.count_waiting(),
             max_waiting=limits.max_queued,
-            team_jobs=await self._jobs.count_alive(team),
+            team_jobs=look.jobs,
             max_team_jobs=limits.max_team_jobs,
-            balance_seconds=left,
+            balance_seconds=look.left,
             earliest_refund=self._earliest_refund(team, now),
             pause=await self._teams.paused(team, now),
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
-            estimated_wait=wait,
+            estimated_wait=await self._figures.wait(job, work) if limits.max_wait_seconds else None,
             max_wait=timedelta(seconds=limits.max_wait_seconds) if limits.max_wait_seconds else None,
-            cap_seconds=await self._teams.member_left(team, asker.name, now) if asker.capped else None,
+            cap_seconds=look.member_left if asker.capped else None,
         )
-        return room, version
+        return room, look.version
 
     def _unmet_since(self, job: WaitingJob) -> datetime | None:
         """When the first waiting job began to wait for a trainer of these needs, where there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,9 @@ class SchedulerSettings(CommonSettings):
     )
     expect_trainers_seconds: float = Field(
         0.0, ge=0, description="how long jobs wait for a trainer that isn't there yet, where trainers start on demand"
+    )
+    expected_accelerator: Literal["cpu", "gpu"] = Field(
+        "cpu", description="what jobs are made for while no trainer is there"
     )
     usage_half_life_hours: float = Field(
         24.0, gt=0, description="after which a team's past use counts half in its rank"

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
 from msgspec.structs import replace
 
+from services.scheduler.budget import balance
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Lease, Trainer
 from shared.contract import topology
@@ -39,6 +41,21 @@ _CONFLICTS = 20
 _ALIVE = frozenset(JobState) - TERMINAL
 
 
+class Book(msgspec.Struct, frozen=True, kw_only=True):
+    """One job in its team's books: its lines, whose it is, whether that member's cap counts it, whether it has not ended."""
+
+    job_id: str
+    created_by: str
+    capped: bool
+    alive: bool
+    lines: list[LedgerEntry]
+
+    @property
+    def seconds(self) -> int:
+        """What its lines sum up to: what it holds or has used, as a negative number."""
+        return balance(self.lines)
+
+
 class JobStore:
     """The jobs of all teams."""
 
@@ -60,6 +77,7 @@ class JobStore:
                 ),
                 IndexModel([("view.ended_at", DESCENDING)], name="ended"),
                 IndexModel([("to_release", ASCENDING)], name="release"),
+                IndexModel([("children.id", ASCENDING)], name="children", sparse=True),
             ],
         )
 
@@ -181,32 +199,38 @@ class JobStore:
         checkpoints = [document["view"]["checkpoint"] for document in documents]
         return [float(c["stepping_seconds"]) / c["step"] for c in checkpoints if c["stepping_seconds"] > 0]
 
-    async def ledger(self, team: str, created_by: str | None = None) -> dict[str, list[LedgerEntry]]:
-        """A team's (or one member's) ledger lines by job, deleted jobs' too."""
-        where: Document = {"view.team": team}
-        if created_by is not None:
-            where["view.created_by"] = created_by
-        cursor = self.collection.find(where, {"ledger": 1})
-        result: dict[str, list[LedgerEntry]] = {}
-        async for document in cursor:
-            result[document["_id"]] = [from_document(line, LedgerEntry) for line in document["ledger"]]
-        return result
+    async def books(self, team: str) -> list[Book]:
+        """A team's ledger lines by job, deleted jobs' too, with what else counts for its limits."""
+        wanted = {"ledger": 1, "capped": 1, "view.created_by": 1, "view.approved_by": 1, "view.state": 1}
+        return [
+            Book(
+                job_id=document["_id"],
+                created_by=document["view"]["created_by"],
+                capped=document.get("capped", True) and document["view"].get("approved_by") is None,
+                alive=JobState(document["view"]["state"]) in _ALIVE,
+                lines=[from_document(line, LedgerEntry) for line in document["ledger"]],
+            )
+            async for document in self.collection.find({"view.team": team}, wanted)
+        ]
 
     async def count_waiting(self) -> int:
         """Jobs in the queue."""
         return int(await self.collection.count_documents({"view.state": JobState.QUEUED}))
 
-    async def count_alive(self, team: str | None = None) -> int:
-        """Jobs that wait or run, of one team or of all."""
-        where: Document = {"view.state": {"$in": sorted(_ALIVE)}}
-        if team is not None:
-            where["view.team"] = team
-        return int(await self.collection.count_documents(where))
-
     async def to_release(self) -> list[Job]:
         """Jobs whose claims (and artifacts, where deleted) are to be let go."""
-        cursor = self.collection.find({"to_release": True}).limit(100)
+        cursor = self.collection.find({"to_release": True}).limit(1000)
         return [_job(document) async for document in cursor]
+
+    async def abandoned(self, before: datetime) -> list[str]:
+        """Jobs that somebody began to try again before then, and never finished: ids."""
+        where = {"view.state": JobState.TRY_AGAIN_LATER, "view.when_room": False, "kept_at": {"$lt": before}}
+        return [document["_id"] async for document in self.collection.find(where, {"_id": 1})]
+
+    async def count_for_room(self, team: str) -> int:
+        """A team's jobs that queue by themselves once they may."""
+        where = {"view.team": team, "view.state": JobState.TRY_AGAIN_LATER, "view.when_room": True, "deleted_at": None}
+        return int(await self.collection.count_documents(where))
 
     async def begin_release(self, job: Job) -> bool:
         """Nobody may use what the job holds from now on; False where it isn't to be let go any more."""
@@ -224,7 +248,7 @@ class JobStore:
 
     async def parents(self) -> list[Job]:
         """Jobs that others hold because they train on from them."""
-        cursor = self.collection.find({"children.0": {"$exists": True}})
+        cursor = self.collection.find({"children.id": {"$exists": True}})
         return [_job(document) async for document in cursor]
 
     async def exists(self, job_ids: Sequence[str]) -> set[str]:

@@ -9,22 +9,23 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
 
 from services.scheduler import budget, orders
 from services.scheduler.admission import Refused, admit
-from services.scheduler.board import Board
+from services.scheduler.board import Board, needs_of
 from services.scheduler.datasets import DatasetService
-from services.scheduler.domain import Job
+from services.scheduler.domain import Job, RunKind
 from services.scheduler.figures import Figures, common_labels
 from services.scheduler.reserve import Asker, Reservations
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
 from shared.contract.api.jobs import JobRequest, MoreRequest, Plan, PlanRequest
-from shared.contract.errors import IllegalTransition, NotFound, Stale, TrainyardError, UserError
+from shared.contract.errors import IllegalTransition, NotFound, Stale, UserError
 from shared.contract.events import DatasetSource
 from shared.contract.jobs import TERMINAL, JobState
 from shared.contract.views import DatasetView, JobView
@@ -93,15 +94,17 @@ class Submissions:
             _labels(found, parent),
             steps=request.steps,
             requires=request.requires,
-            minutes_left=(await self._teams.available(who.team, self._clock.now()))[0] / 60,
+            minutes_left=(await self._teams.look(who.team, self._clock.now())).left / 60,
         )
         seconds = 60 * self._figures.minutes(request.max_minutes, plan.default_max_minutes)
-        job = self._figures.waiting_job("", who.team, plan, request.requires)
-        room, _ = await self._reservations.room(job, Asker.of(who), plan, seconds)
+        work = await self._figures.work(plan, seconds)
+        needs = needs_of(plan.starting_model, plan.accelerator, request.requires)
+        job = self._figures.waiting_job("", who.team, needs, work)
+        room, _ = await self._reservations.room(job, Asker.of(who), work)
         refused = admit(job.needs, seconds, room, self._clock.now())
         if refused is not None:
             return msgspec.structs.replace(plan, refusal=refused.reason, retry_after_seconds=refused.retry_after)
-        return msgspec.structs.replace(plan, place=await self._figures.place(job, plan, seconds))
+        return msgspec.structs.replace(plan, place=await self._figures.place(job, work))
 
     async def submit(self, who: Principal, job_id: str, request: JobRequest) -> Job:
         """The new job, QUEUED or TRY_AGAIN_LATER. Raises UserError; then nothing is claimed, reserved or kept."""
@@ -165,11 +168,11 @@ class Submissions:
             return await self._again(await self._jobs.get(who.team, job_id), who, when_room=when_room, approve=False)
 
     async def approve(self, who: Principal, job_id: str) -> Job:
-        """A mentor lets a member's job pass the cap, and it is tried again. Raises IllegalTransition for one that doesn't
-        wait for it."""
+        """A mentor lets a member's job pass the cap, now and whenever it is tried again. Raises IllegalTransition for one that
+        doesn't have to be tried again."""
         async with self._under_way.hold(job_id):
             job = await self._jobs.get(who.team, job_id)
-            if job.view.reason is None or job.view.reason.code != "needs_approval":
+            if job.view.state is not JobState.TRY_AGAIN_LATER:
                 raise IllegalTransition(job.view.state.value, "approve")
             return await self._again(job, who, when_room=job.view.when_room, approve=True)
 
@@ -177,7 +180,8 @@ class Submissions:
         """Queue a job by itself if there is room; None where nothing changed."""
         async with self._under_way.hold(job.view.id):
             now = self._clock.now()
-            refused = await self._reservations.again(job, Asker(job.view.created_by, _is_capped(job)))
+            fitted = self._figures.refitted(job)
+            refused = await self._reservations.again(fitted, Asker(job.view.created_by, _is_capped(job)))
             if refused is not None:
                 reason = job.view.reason
                 due = job.view.retry_after is not None and job.view.retry_after <= now
@@ -187,7 +191,7 @@ class Submissions:
                     job.view.id, lambda job: orders.refuse_again(job, refused, now, when_room=job.view.when_room)
                 )
             else:
-                decided = await self._admit(job, by=None, approved_by=None)
+                decided = await self._admit(fitted, by=None, approved_by=None)
             self._changed(decided)
             return decided
 
@@ -229,8 +233,12 @@ class Submissions:
             minutes_left=0.0,
         )
         seconds = 60 * self._figures.minutes(wanted.max_minutes, plan.default_max_minutes)
-        waiting = self._figures.waiting_job(wanted.job_id, who.team, plan, wanted.requires)
-        refused = await self._reservations.reserve(waiting, Asker.of(who), plan, seconds)
+        work = await self._figures.work(plan, seconds)
+        needs = needs_of(plan.starting_model, plan.accelerator, wanted.requires)
+        waiting = self._figures.waiting_job(wanted.job_id, who.team, needs, work)
+        refused = await self._reservations.reserve(waiting, Asker.of(who), work, seconds)
+        if refused is not None and wanted.when_room:
+            await self._check_room_for(who.team)
         now = self._clock.now()
         reserved = 0 if refused else seconds
         view = JobView(
@@ -293,29 +301,38 @@ class Submissions:
         if job.view.state is not JobState.TRY_AGAIN_LATER:
             raise IllegalTransition(job.view.state.value, "retry")
         job_id, now = job.view.id, self._clock.now()
-        job = await self._jobs.decide(job_id, orders.keep_claims, team=who.team)
+        if when_room and not job.view.when_room:
+            await self._check_room_for(who.team)
+        job = await self._jobs.decide(job_id, lambda job: orders.keep_claims(job, now), team=who.team)
+        approved_by = who.name if _is_capped(job) and (approve or who.may("mentor")) else None
+        fitted = self._figures.refitted(job)
         try:
             await self._datasets.claim(job.view.team, job_id, job.view.description, job.view.dataset_ids)
-            capped = _is_capped(job) and not who.may("mentor")
-            refused = await self._reservations.again(job, Asker(job.view.created_by, capped))
-        except TrainyardError:
-            await self._jobs.decide(job_id, orders.let_claims_go)
+            asker = Asker(job.view.created_by, _is_capped(job) and approved_by is None)
+            refused = await self._reservations.again(fitted, asker)
+        except BaseException:
+            # Where this fails, too, the cleaner finds it.
+            with suppress(Stale):
+                await self._jobs.decide(job_id, orders.let_claims_go)
             raise
         if refused is None:
-            decided = await self._admit(job, by=who.name, approved_by=who.name if approve else None)
+            decided = await self._admit(fitted, by=who.name, approved_by=approved_by)
         else:
             decided = await self._jobs.decide(
-                job_id, lambda job: orders.refuse_again(job, refused, now, when_room=when_room), team=who.team
+                job_id,
+                lambda job: orders.refuse_again(job, refused, now, when_room=when_room, approved_by=approved_by),
+                team=who.team,
             )
         self._changed(decided)
         return decided
 
     async def _admit(self, job: Job, *, by: str | None, approved_by: str | None) -> Job:
-        """Queue a job whose minutes are announced."""
+        """Queue a job whose minutes are announced, for the kind of trainer that it was fitted to."""
         now, seconds = self._clock.now(), job.view.max_seconds
+        kind = RunKind(job.accelerator, job.view.batch_size)
         try:
             return await self._jobs.decide(
-                job.view.id, lambda job: orders.admit(job, seconds, now, by=by, approved_by=approved_by)
+                job.view.id, lambda job: orders.admit(job, seconds, now, by=by, kind=kind, approved_by=approved_by)
             )
         except Stale as late:
             # Another scheduler admitted it in the meantime: that is what was asked for.
@@ -325,6 +342,17 @@ class Submissions:
             return found
         finally:
             await self._teams.arrived(job.view.team, job.view.id)
+
+    async def _check_room_for(self, team: str) -> None:
+        """Raises UserError where too many of the team's jobs wait for room already."""
+        waiting, most = await self._jobs.count_for_room(team), self._settings.max_team_jobs
+        if waiting >= most:
+            raise UserError(
+                "too_many_wait_for_room",
+                f"{waiting} jobs of your team wait for room already; {most} is the limit. Let one of them be first.",
+                "when_room",
+                status=409,
+            )
 
     async def _parent(self, team: str, job_id: str) -> Job:
         parent = await self._jobs.get(team, job_id)

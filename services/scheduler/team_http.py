@@ -15,7 +15,7 @@ from services.scheduler.roles import Roles
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.teams import TeamStore
 from shared.contract.api.teams import LedgerAnswer, Member, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest
-from shared.contract.errors import NotFound, UserError
+from shared.contract.errors import UserError
 from shared.contract.views import LedgerEntry
 from shared.runtime import auth
 from shared.runtime.auth import Principal
@@ -102,10 +102,13 @@ class TeamRoutes:
     async def remove_member(self, request: web.Request) -> web.Response:
         """Take a person off the list: that person's tokens are no good here any more."""
         who = await self._roles.require(request, "mentor")
-        name = request.match_info["name"]
+        name = _name(request.match_info["name"])
+        if name == who.name:
+            raise UserError(
+                "bad_name", "Nobody can take themselves off the list: ask another mentor.", "name", status=409
+            )
         async with self._acts.act(who, "member.remove", f"{who.team}/{name}"):
-            if not await self._teams.remove_member(who.team, name):
-                raise NotFound("member", name[:LONGEST_NAME])
+            await self._teams.remove_member(who.team, name, self._clock.now())
         return web.Response(status=204)
 
     async def _team(self, who: Principal) -> TeamAnswer:

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
+
 from services.scheduler.budget import balance
 from services.scheduler.store import JobStore
 from shared.contract.api.teams import Member, Pause, Reservation
-from shared.contract.errors import NotFound
+from shared.contract.errors import NotFound, UserError
 from shared.contract.views import LedgerEntry, TeamView
 from shared.runtime.mongo import Database, Document, DuplicateKeyError, from_document, to_document
 
 # An announced reservation that found no job after so long belongs to a submitter that died.
 _PENDING_LIFETIME = timedelta(minutes=2)
 _EVERYBODY = "*"
+
+
+class TeamLook(msgspec.Struct, frozen=True, kw_only=True):
+    """A team at one moment, reservations on their way counted. `left` is what can be reserved (seconds), if `version` still
+    holds; `jobs` wait or run; `member_left` is what the asking member may reserve without approval, None for no cap."""
+
+    left: int
+    version: int
+    jobs: int
+    member_left: int | None
 
 
 class TeamStore:
@@ -34,7 +46,7 @@ class TeamStore:
         counted = await self._collection.find_one_and_update(
             {"_id": team}, {"$inc": {"view_version": 1}}, return_document=True, projection={"view_version": 1}
         )
-        lines = [line for job in (await self._jobs.ledger(team)).values() for line in job]
+        lines = [line for book in await self._jobs.books(team) for line in book.lines]
         granted = balance(_grants(document))
         used = -sum(line.seconds for line in lines if line.kind == "use")
         left = granted + balance(lines)
@@ -50,8 +62,8 @@ class TeamStore:
     async def lines(self, team: str, now: datetime) -> list[LedgerEntry]:
         """The team's whole statement, oldest first."""
         document = await self._load(team, now)
-        jobs = await self._jobs.ledger(team)
-        return sorted([*_grants(document), *(line for job in jobs.values() for line in job)], key=lambda line: line.at)
+        books = await self._jobs.books(team)
+        return sorted([*_grants(document), *(line for book in books for line in book.lines)], key=lambda line: line.at)
 
     async def reservations(self, team: str) -> list[Reservation]:
         """What jobs that have not ended keep from the balance."""
@@ -65,31 +77,33 @@ class TeamStore:
             for job in await self._jobs.of_team(team)
         ]
 
-    async def available(self, team: str, now: datetime, *, besides: str | None = None) -> tuple[int, int]:
-        """(balance less reservations on their way, version of the team): what can be reserved if the version still holds."""
+    async def look(self, team: str, now: datetime, *, member: str = "", besides: str | None = None) -> TeamLook:
+        """What admission looks at; `besides` is the job that asks."""
         document = await self._load(team, now)
-        jobs = await self._jobs.ledger(team)
-        pending = sum(
-            int(entry["seconds"])
+        books = {book.job_id: book for book in await self._jobs.books(team)}
+        pending = [
+            entry
             for entry in document["pending"]
-            if balance(jobs.get(entry["job_id"], ())) == 0 and entry["job_id"] != besides
+            if entry["job_id"] != besides and not (entry["job_id"] in books and books[entry["job_id"]].lines)
+        ]
+        left = balance(_grants(document)) + sum(book.seconds for book in books.values())
+        cap = document.get("member_cap_minutes")
+        of_member = sum(book.seconds for book in books.values() if book.capped and book.created_by == member)
+        under_way = sum(int(entry["seconds"]) for entry in pending if entry.get("capped") and entry.get("by") == member)
+        return TeamLook(
+            left=left - sum(int(entry["seconds"]) for entry in pending),
+            version=int(document["version"]),
+            jobs=sum(book.alive for book in books.values()) + len(pending),
+            member_left=None if cap is None else int(cap) * 60 + of_member - under_way,
         )
-        left = balance(_grants(document)) + balance([line for job in jobs.values() for line in job])
-        return left - pending, int(document["version"])
 
-    async def member_left(self, team: str, name: str, now: datetime) -> int | None:
-        """Seconds that a member may still reserve without a mentor's approval, None where the team has set no cap."""
-        cap = (await self._load(team, now)).get("member_cap_minutes")
-        if cap is None:
-            return None
-        jobs = await self._jobs.ledger(team, created_by=name)
-        return int(cap) * 60 + balance([line for job in jobs.values() for line in job])
-
-    async def reserve(self, team: str, job_id: str, seconds: int, now: datetime, *, version: int) -> bool:
+    async def reserve(
+        self, team: str, job_id: str, seconds: int, now: datetime, *, version: int, by: str = "", capped: bool = True
+    ) -> bool:
         """Announce a reservation before its job is inserted; False where another one came between (look again)."""
+        entry = {"job_id": job_id, "seconds": seconds, "at": now, "by": by, "capped": capped}
         result = await self._collection.update_one(
-            {"_id": team, "version": version},
-            {"$push": {"pending": {"job_id": job_id, "seconds": seconds, "at": now}}, "$inc": {"version": 1}},
+            {"_id": team, "version": version}, {"$push": {"pending": entry}, "$inc": {"version": 1}}
         )
         return result.matched_count == 1
 
@@ -108,23 +122,35 @@ class TeamStore:
         """All teams that were ever seen, by name."""
         return sorted([document["_id"] async for document in self._named({}) if document["_id"] != _EVERYBODY])
 
-    async def create(self, team: str, seconds: int | None, now: datetime, by: str) -> bool:
-        """A new team with a season grant; False if it is there already."""
+    async def create(self, team: str, seconds: int | None, now: datetime, by: str, request: str) -> bool:
+        """A new team with a season grant; False if it is there already and another request made it."""
         fresh = self._fresh(team, self._granted if seconds is None else seconds, now, by)
         try:
-            await self._collection.insert_one(fresh)
+            await self._collection.insert_one({**fresh, "made_by": request})
         except DuplicateKeyError:
-            return False
+            return await self._collection.find_one({"_id": team, "made_by": request}, {"_id": 1}) is not None
         return True
 
     async def grant(self, team: str, grant_id: str, line: LedgerEntry) -> None:
-        """Add a line to a team's grants, once by its id. Raises NotFound for a team that was never seen."""
+        """Add a line to a team's grants, once by its id. Raises NotFound for a team that was never seen, and UserError
+        `idempotency_key_reused` where another line has this id."""
         entry = {"id": grant_id, **to_document(line)}
         result = await self._collection.update_one(
             {"_id": team, "grants.id": {"$ne": grant_id}}, {"$push": {"grants": entry}, "$inc": {"version": 1}}
         )
-        if result.matched_count == 0 and await self._collection.find_one({"_id": team}, {"_id": 1}) is None:
+        if result.matched_count == 1:
+            return
+        document = await self._collection.find_one({"_id": team}, {"grants": 1})
+        if document is None:
             raise NotFound("team", team)
+        known = next(entry for entry in document["grants"] if entry.get("id") == grant_id)
+        if (known["seconds"], known["note"]) != (line.seconds, line.note):
+            raise UserError(
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another grant. Send a new key with a new request.",
+                "Idempotency-Key",
+                status=422,
+            )
 
     async def pause(self, team: str | None, pause: Pause | None) -> None:
         """Close training for a team (None: for everybody), or open it. Raises NotFound for a team that was never seen."""
@@ -170,13 +196,11 @@ class TeamStore:
                 {"$push": {"members": entry}, "$pull": {"former": member.name}},
             )
 
-    async def remove_member(self, team: str, name: str) -> bool:
-        """False if there is no such person."""
-        result = await self._collection.update_one(
-            {"_id": team, "members.name": name},
-            {"$pull": {"members": {"name": name}}, "$push": {"former": name}},
-        )
-        return result.matched_count == 1
+    async def remove_member(self, team: str, name: str, now: datetime) -> None:
+        """Take a person off the list, and refuse whatever token bears that name, listed or not."""
+        await self._load(team, now)
+        await self._collection.update_one({"_id": team}, {"$pull": {"members": {"name": name}}})
+        await self._collection.update_one({"_id": team, "former": {"$ne": name}}, {"$push": {"former": name}})
 
     async def former(self, team: str, name: str) -> bool:
         """Whether a person was taken off the team's list and not put back."""

@@ -121,6 +121,13 @@ class SchedulerWrote(msgspec.Struct, frozen=True, kw_only=True, tag="scheduler.w
     job_id: str
 
 
+class SchedulerPinged(msgspec.Struct, frozen=True, kw_only=True, tag="scheduler.pinged.v1"):
+    """The scheduler that plans tells itself that it still hears what is said: only then is a silent trainer to blame.
+    Transient."""
+
+    scheduler: str
+
+
 # --- trainer -----------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +243,7 @@ Fact = (
     | QueueMoved
     | TeamChanged
     | SchedulerWrote
+    | SchedulerPinged
     | TrainerHeartbeat
     | TrainerGone
     | TrainingAccepted
@@ -253,7 +261,7 @@ Message = Fact | Command
 Older = JobStopV1
 
 # Lost without harm: published without persistence and never kept in an outbox.
-TRANSIENT: tuple[type[Message], ...] = (TrainingProgressed, TrainerHeartbeat, SchedulerWrote)
+TRANSIENT: tuple[type[Message], ...] = (TrainingProgressed, TrainerHeartbeat, SchedulerWrote, SchedulerPinged)
 
 # Old struct -> how to make the next version of it.
 UPCASTS: dict[type[Any], Callable[[Any], Message]] = {JobStopV1: lambda old: JobStop(reason=old.reason)}

@@ -94,7 +94,7 @@ MEANINGS: Mapping[JobState, str] = MappingProxyType(
         JobState.STOP_REQUESTED: "Stop was pressed; the trainer has not answered yet.",
         JobState.STOPPING: "The trainer is saving a final checkpoint.",
         JobState.SUCCEEDED: "All requested steps are done. Check the metrics.",
-        JobState.STOPPED: "Ended early with a checkpoint: it can be downloaded and trained more.",
+        JobState.STOPPED: "Ended early with a checkpoint: it can be trained more, and downloaded where a model was exported.",
         JobState.CANCELED: "Ended before any checkpoint was made.",
         JobState.FAILED: "Failed; the reason is shown. The last checkpoint, if any, is kept.",
         JobState.TRY_AGAIN_LATER: "Not queued because of a resource limit; nothing was reserved.",

@@ -40,7 +40,7 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 SCHEDULER_FACTS = Queue(
     name="scheduler.facts",
     bindings=("training.accepted", "training.started", "training.noticed", "training.checkpointed",
-              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.wrote"),
+              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*"),
     single_active_consumer=True,
 )  # fmt: skip
 # One consumer at a time: the sequence numbers that browsers resume by are made here.

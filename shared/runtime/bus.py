@@ -15,6 +15,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection, AbstractRobustQueue
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed, PublishError
 from tenacity import retry, retry_if_exception, wait_exponential_jitter
+from yarl import URL
 
 from shared.contract import topology
 from shared.contract.errors import Retry
@@ -29,6 +30,7 @@ from shared.runtime.trace import Tracing
 __all__ = ["Bus", "Handler", "Handlers", "RabbitBus", "Unroutable"]
 
 _PUBLISH_TIMEOUT = 10.0
+_HEARTBEAT_SECONDS = 5
 _BROKER_ERRORS = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError, OSError)
 
 
@@ -93,7 +95,10 @@ class RabbitBus:
         )
         async def attempt() -> None:
             self._connection = await aio_pika.connect_robust(
-                self._url, reconnect_interval=0.5, timeout=10, client_properties={"connection_name": self._service}
+                _with_heartbeat(self._url),
+                reconnect_interval=0.5,
+                timeout=10,
+                client_properties={"connection_name": self._service},
             )
             try:
                 async with asyncio.timeout(30):
@@ -150,9 +155,16 @@ class RabbitBus:
                     await queue.cancel(tag)
             except _BROKER_ERRORS as error:
                 self._log.info("bus.cancel_failed", queue=queue.name, error=repr(error))
+        channels = [channel for channel, _, _ in self._consuming]
         self._consuming.clear()
         if self._handling:
             await asyncio.wait(self._handling, timeout=deadline)
+        for channel in channels:
+            try:
+                # What is still in hand goes to the next consumer.
+                await channel.close()
+            except _BROKER_ERRORS as error:
+                self._log.info("bus.close_failed", error=repr(error))
 
     async def close(self) -> None:
         """Close the connection; unacknowledged messages go back to their queues."""
@@ -257,6 +269,13 @@ class _RabbitDelivery:
             await message.nack(requeue=True)
             return
         await message.ack()
+
+
+def _with_heartbeat(url: str) -> str:
+    """The broker takes a consumer for dead after two of these: the client's own default is a minute, and as long a frozen
+    process would keep a queue with a single active consumer from everybody else."""
+    address = URL(url)
+    return url if "heartbeat" in address.query else str(address.update_query(heartbeat=_HEARTBEAT_SECONDS))
 
 
 def _limits(queue: Queue) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _LONGEST_PAUSE = 15.0
 
 class Loop:
     """Runs `duty` every `seconds`, or when `wake` is called; rounds never overlap. After a round at least `least` seconds go
-    by: what wakes it in the meantime is done in one."""
+    by: what wakes it in the meantime is done in one. After a failure the pauses grow to `longest_pause` seconds."""
 
     def __init__(
         self,
@@ -26,11 +26,13 @@ class Loop:
         seconds: float,
         metrics: Metrics,
         least: float = 0.0,
+        longest_pause: float = _LONGEST_PAUSE,
     ) -> None:
         self.name = name
         self._duty = duty
         self._seconds = seconds
         self._least = least
+        self._longest_pause = longest_pause
         self._metrics = metrics
         self._wake = asyncio.Event()
         self._log = log.get("loop")
@@ -52,7 +54,7 @@ class Loop:
                 self._log.warning(
                     "loop.failed", loop=self.name, failures=failures, error=repr(error), exc_info=failures == 1
                 )
-                await asyncio.sleep(min(_LONGEST_PAUSE, self._seconds * 2 ** min(failures, 5)))
+                await asyncio.sleep(min(self._longest_pause, self._seconds * 2 ** min(failures, 5)))
                 continue
             failures = 0
             if self._least:

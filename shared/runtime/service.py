@@ -117,9 +117,9 @@ class Runtime(Generic[S]):
         self._tasks.append(task)
         task.add_done_callback(self._ended)
 
-    def duty(self, name: str, duty: Callable[[], Awaitable[object]], *, seconds: float, least: float = 0.0) -> Loop:
-        """Run `duty` every `seconds` in the background; the Loop that comes back can be woken, see there."""
-        loop = Loop(name, duty, seconds=seconds, metrics=self.metrics, least=least)
+    def duty(self, name: str, duty: Callable[[], Awaitable[object]], *, seconds: float, **options: float) -> Loop:
+        """Run `duty` every `seconds` in the background; the Loop that comes back can be woken. `options` are the Loop's."""
+        loop = Loop(name, duty, seconds=seconds, metrics=self.metrics, **options)
         self.background(name, loop.run())
         return loop
 

@@ -20,9 +20,10 @@ from shared.contract.events import Message
 from shared.contract.views import Reason
 from shared.contract.wire import Envelope
 from shared.runtime.clock import SystemClock
-from shared.runtime.mongo import Store
+from shared.runtime.mongo import OUTAGES, Store
 from tests.support.running import Service
 from tests.support.scheduling import Platform, open_platform, open_trainer, until
+from tests.support.store import Store as RealStore
 from tests.unit.scheduler.samples import after, queued
 
 
@@ -151,8 +152,10 @@ async def test_a_leader_that_cannot_take_up_its_work_lets_go(mongo_url: str, mon
     async def takes(_: int) -> None:
         raise Retry("the broker is away")
 
+    left = []
+
     async def leaves() -> None:
-        raise AssertionError
+        left.append(1)
 
     with closing(Store(mongo_url, mongo_prefix)) as store:
         one = Leadership(
@@ -161,6 +164,35 @@ async def test_a_leader_that_cannot_take_up_its_work_lets_go(mongo_url: str, mon
         with pytest.raises(Retry):
             await one.round()
         assert one.term is None
+        assert left == [1]
+        await one.resign()
+        await one.round()  # whoever has resigned never asks again
+        assert left == [1]
+
+
+async def test_a_leader_that_cannot_reach_the_store_lays_its_work_down_before_another_one_begins(
+    private_store: RealStore, mongo_prefix: str
+) -> None:
+    left = []
+
+    async def takes(_: int) -> None: ...
+
+    async def leaves() -> None:
+        left.append(1)
+
+    with closing(Store(private_store.url + "&serverSelectionTimeoutMS=200", mongo_prefix)) as store:
+        one = Leadership(
+            store.database("scheduler"), name="a", clock=SystemClock(), seconds=2, takes=takes, leaves=leaves
+        )
+        await one.round()
+        assert one.term == 1
+        private_store.kill()
+        begun = time.monotonic()
+        while not left:
+            with pytest.raises(OUTAGES):
+                await one.round()
+        assert one.term is None
+        assert time.monotonic() - begun < 10
 
 
 def _envelope(body: Message, job: Job) -> Envelope:

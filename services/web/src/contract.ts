@@ -25,7 +25,7 @@ export const MEANINGS: Readonly<Record<JobState, string>> = {
   STOP_REQUESTED: "Stop was pressed; the trainer has not answered yet.",
   STOPPING: "The trainer is saving a final checkpoint.",
   SUCCEEDED: "All requested steps are done. Check the metrics.",
-  STOPPED: "Ended early with a checkpoint: it can be downloaded and trained more.",
+  STOPPED: "Ended early with a checkpoint: it can be trained more, and downloaded where a model was exported.",
   CANCELED: "Ended before any checkpoint was made.",
   FAILED: "Failed; the reason is shown. The last checkpoint, if any, is kept.",
   TRY_AGAIN_LATER: "Not queued because of a resource limit; nothing was reserved.",

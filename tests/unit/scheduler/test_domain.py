@@ -219,8 +219,10 @@ def test_a_drain_costs_no_attempt() -> None:
     for _ in range(5):
         job = facts.ended(running(preparing(job)), job.view.attempt + 1, ended("drained"), after(40)).job
         assert (job.view.state, job.front) == (JobState.QUEUED, True)
+    told = facts.stopping(running(preparing(job)), job.view.attempt + 1, stopping("drained"))
+    assert (told.silent, told.trigger, told.job.answered) == (True, None, True)
     with pytest.raises(Stale):
-        facts.stopping(running(preparing(job)), job.view.attempt + 1, stopping("drained"))
+        facts.stopping(told.job, told.job.view.attempt, stopping("drained"))
 
 
 def test_a_lost_trainer_while_stopping_ends_the_job() -> None:

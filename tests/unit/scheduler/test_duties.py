@@ -160,6 +160,7 @@ async def test_an_action_that_comes_too_late_is_looked_at_again() -> None:
         jobs=cast(Any, jobs),
         board=cast(Any, board),
         clock=Clock(),
+        lease_seconds=25,
         term=lambda: term[0],
         can_hear=lambda: can_hear[0],
         changed=lambda job: changed.append(job.view.id),

@@ -1,0 +1,129 @@
+"""What trainers say where it is not the plain course of things: late, cut off, of an earlier attempt, met by a remedy."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from services.scheduler import facts, orders
+from services.scheduler.domain import Job
+from shared.contract.errors import Stale
+from shared.contract.events import TrainingCheckpointed, TrainingEnded
+from shared.contract.jobs import JobState
+from shared.contract.views import Reason
+from tests.unit.scheduler.samples import (
+    after,
+    checkpointed,
+    ended,
+    lost,
+    preparing,
+    queued,
+    running,
+    started,
+    stopping,
+    with_checkpoint,
+)
+
+
+def of_attempt(fact: TrainingCheckpointed, attempt: int) -> TrainingCheckpointed:
+    return replace(fact, prefix=f"jobs/job-1/checkpoints/{fact.step:08d}-a{attempt}")
+
+
+def failed(code: str, step: int = 0) -> TrainingEnded:
+    return replace(ended("failed", step), reason=Reason(code=code, message="It went wrong."))
+
+
+def test_a_checkpoint_that_an_earlier_attempt_left_is_no_sign_of_steps_being_made() -> None:
+    second = preparing(lost(running(), after(40)).job, "t2")
+    told = facts.checkpointed(second, 2, of_attempt(checkpointed(100, 50.0), 1))
+    assert (told.trigger, told.job.view.state, told.job.view.running_since) == (None, JobState.PREPARING, None)
+    assert told.job.view.steps_completed == 100
+    begun = facts.started(told.job, 2, started(101, 100, 50.0)).job.view
+    assert (begun.state, begun.attempts[-1].resumed_from) == (JobState.RUNNING, 100)
+
+
+def cut_off(job: Job) -> Job:
+    return orders.enforce(orders.stop(job, after(60)).job, job.view.attempt, after(90)).job
+
+
+def test_a_checkpoint_saved_while_its_attempt_was_cut_off_is_kept_and_costs_nothing() -> None:
+    job = cut_off(with_checkpoint(running(), 100, 50.5))
+    assert (job.view.state, job.view.used_seconds) == (JobState.STOPPED, 50)
+    late = facts.checkpointed(job, 1, checkpointed(150, 75.0))
+    view = late.job.view
+    assert (view.state, view.steps_completed, view.used_seconds, view.running_since) == (
+        JobState.STOPPED,
+        150,
+        50,
+        None,
+    )
+    assert late.job.ledger == job.ledger
+    assert late.trigger is None
+    with pytest.raises(Stale):
+        facts.checkpointed(late.job, 2, checkpointed(200, 90.0))
+
+
+def test_nothing_is_added_to_a_job_that_ended_without_a_checkpoint_or_in_order() -> None:
+    with pytest.raises(Stale):
+        facts.checkpointed(cut_off(running()), 1, checkpointed(100, 50.0))
+    done = facts.ended(with_checkpoint(running()), 1, ended("succeeded"), after(99)).job
+    with pytest.raises(Stale):
+        facts.checkpointed(done, 1, checkpointed(200, 90.0))
+
+
+def test_a_stop_that_a_drain_met_ends_the_job_as_a_stop() -> None:
+    drained = replace(ended("drained"), reason=Reason(code="drained", message="It goes on elsewhere."))
+    asked = orders.stop(with_checkpoint(running()), after(60)).job
+    view = facts.ended(asked, 1, drained, after(70)).job.view
+    assert (view.state, view.reason and view.reason.code) == (JobState.STOPPED, "user")
+    why = Reason(code="operator", message="Ended by an operator: power cut")
+    by_operator = orders.stop(with_checkpoint(running()), after(60), why).job
+    assert facts.ended(by_operator, 1, drained, after(70)).job.view.reason == why
+    limited = facts.stopping(with_checkpoint(running()), 1, stopping("time_limit")).job
+    reason = facts.ended(limited, 1, drained, after(70)).job.view.reason
+    assert reason is not None
+    assert reason.code == "time_limit"
+
+
+@pytest.mark.parametrize("code", ["out_of_memory", "nan_loss", "stalled"])
+def test_a_remedy_is_used_once_and_never_where_the_job_was_to_end(code: str) -> None:
+    again = facts.ended(with_checkpoint(running()), 1, failed(code), after(70)).job
+    assert (again.view.state, again.front, again.remedies) == (JobState.QUEUED, True, [code])
+    assert again.view.reason is None
+    assert again.view.attempts[-1].reason is not None
+    resumed = facts.started(preparing(again), 2, started(101, 100, 50.5)).job
+    second = facts.ended(resumed, 2, failed(code, 100), after(90)).job
+    assert (second.view.state, second.view.used_seconds) == (JobState.FAILED, 50)
+    stopping_job = orders.stop(running(), after(60)).job
+    assert facts.ended(stopping_job, 1, failed(code), after(70)).job.view.state is JobState.FAILED
+
+
+def test_what_a_remedy_changes() -> None:
+    job = with_checkpoint(running())
+    half = facts.ended(job, 1, failed("out_of_memory"), after(70)).job
+    assert half.view.batch_size == 4
+    assert "8 pictures didn't fit" in half.view.notices[-1].message
+    assert "from step 100" in half.view.notices[-1].message
+    slow = facts.ended(running(), 1, failed("nan_loss"), after(70)).job
+    assert slow.view.learning_rate_scale == pytest.approx(0.1)
+    assert "from the start" in slow.view.notices[-1].message
+    assert facts.ended(job, 1, failed("stalled"), after(70)).job.avoid == ["t1"]
+    # One picture a step can't be halved, and an unknown failure has no remedy.
+    tiny = replace(job, view=replace(job.view, batch_size=1))
+    assert facts.ended(tiny, 1, failed("out_of_memory"), after(70)).job.view.state is JobState.FAILED
+    assert facts.ended(job, 1, failed("bad_data"), after(70)).job.view.state is JobState.FAILED
+
+
+def test_only_so_many_trainers_are_avoided() -> None:
+    job = queued()
+    for number in range(8):
+        job = lost(preparing(replace(job, lost_attempts=0), f"t{number}"), after(number)).job
+    assert job.avoid == ["t3", "t4", "t5", "t6", "t7"]
+
+
+def test_a_later_attempts_word_is_not_mixed_up_with_a_cut_off_ones() -> None:
+    job = cut_off(with_checkpoint(running()))
+    with pytest.raises(Stale):
+        facts.ended(job, 1, ended("stopped"), after(95))
+    with pytest.raises(Stale):
+        facts.started(job, 1, started())
