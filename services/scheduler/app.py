@@ -92,7 +92,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
             ushering.wake()
 
     def room_changed() -> None:
-        for loop in (planning, telling, ushering):
+        for loop in (planning, telling, ushering, recording):
             loop.wake()
 
     def seen(team: str) -> None:
@@ -193,7 +193,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake
     runtime.duty("clean", cleaner.round, seconds=15)
     runtime.duty("audit", auditor.round, seconds=settings.audit_seconds)
-    runtime.duty("capacity", recorder.round, seconds=30)
+    recording = runtime.duty("capacity", recorder.round, seconds=30, least=1)
     runtime.duty("lead", leadership.round, seconds=leadership.pace, longest_pause=_SOON)
     runtime.on_drain(leadership.resign)
 
