@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.scheduling import open_platform, open_trainer
+from tests.support.scheduling import Platform, open_platform, open_trainer
 
 
 def hours(opens: datetime, closes: datetime) -> str:
@@ -39,8 +39,23 @@ async def test_running_jobs_are_saved_and_paused_when_the_lab_closes(
             assert plan["refusal"] is None, plan["refusal"]
             assert datetime.fromisoformat(plan["place"]["start_from"]) > now + timedelta(hours=2)
             assert (job_id, 2) not in trainer.held
-            platform.scheduler.end()
-            platform.scheduler._environ["LAB_HOURS"] = "24/7"
-            await platform.scheduler.start()
+            # Where the next opening is days away, a job is told so instead, and waits for room if it was told to.
+            far = f"{(now + timedelta(days=3)):%a}"[:2]
+            await _again(platform, f"{far} 10:00-18:00")
+            status, content = await platform.submit(dataset, when_room=True)
+            late = content["job"]
+            assert (status, late["state"], late["reason"]["code"]) == (201, "TRY_AGAIN_LATER", "wait_too_long")
+            retried = await platform.api("POST", f"/jobs/{late['id']}/retry", {"when_room": True})
+            assert retried["job"]["reason"]["code"] == "wait_too_long"
+            await _again(platform, "24/7")
             order = await trainer.holds(job_id, 2)
             assert order.known_step == 23
+            admitted = await platform.in_state(late["id"], "QUEUED")
+            assert [notice.code for notice in admitted.job.notices] == ["room_appeared"]
+
+
+async def _again(platform: Platform, lab_hours: str) -> None:
+    """The scheduler, started again with other hours."""
+    platform.scheduler.end()
+    platform.scheduler._environ["LAB_HOURS"] = lab_hours
+    await platform.scheduler.start()
