@@ -140,7 +140,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
 
     # The duties of the one that plans.
     figures = Figures(settings, board, clock)
-    reservations = Reservations(settings=settings, jobs=jobs, teams=teams, board=board, figures=figures, clock=clock)
+    reservations = Reservations(settings=settings, teams=teams, board=board, figures=figures, clock=clock)
     submissions = Submissions(
         settings=settings,
         jobs=jobs,
@@ -198,7 +198,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.on_drain(leadership.resign)
 
     # HTTP.
-    roles, acts = Roles(teams, clock), Acts(audit, clock)
+    roles, acts = Roles(teams), Acts(audit, clock)
     views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
         settings=settings,

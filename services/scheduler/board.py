@@ -240,6 +240,10 @@ class Board:
             since=since,
         )
 
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return len(self._waiting)
+
     def counts(self) -> tuple[Counter[str], Counter[str]]:
         """Jobs that wait, and jobs on a trainer, by team."""
         return (

@@ -16,7 +16,6 @@ from services.scheduler.estimate import Work
 from services.scheduler.figures import Figures
 from services.scheduler.plan import WaitingJob
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
 from shared.contract.errors import Retry
 from shared.runtime.auth import Principal
@@ -44,14 +43,12 @@ class Reservations:
         self,
         *,
         settings: SchedulerSettings,
-        jobs: JobStore,
         teams: TeamStore,
         board: Board,
         figures: Figures,
         clock: Clock,
     ) -> None:
         self._settings = settings
-        self._jobs = jobs
         self._teams = teams
         self._board = board
         self._figures = figures
@@ -87,13 +84,13 @@ class Reservations:
         room = Room(
             trainers=list(self._board.trainers.values()),
             lease=timedelta(seconds=limits.lease_seconds),
-            waiting=await self._jobs.count_waiting(),
+            waiting=self._board.waiting(),
             max_waiting=limits.max_queued,
             team_jobs=look.jobs,
             max_team_jobs=limits.max_team_jobs,
             balance_seconds=look.left,
             earliest_refund=self._earliest_refund(team, now),
-            pause=await self._teams.paused(team, now),
+            pause=look.pause or await self._teams.paused(None, now),
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
             estimated_wait=await self._figures.wait(job, work) if limits.max_wait_seconds else None,

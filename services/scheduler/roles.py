@@ -12,7 +12,6 @@ from services.scheduler.teams import TeamStore
 from shared.contract.errors import UserError
 from shared.runtime import auth
 from shared.runtime.auth import Principal, Role
-from shared.runtime.clock import Clock
 from shared.runtime.web import principal
 
 _OF_A_TEAM = frozenset({"viewer", "member", "mentor"})
@@ -21,9 +20,8 @@ _OF_A_TEAM = frozenset({"viewer", "member", "mentor"})
 class Roles:
     """Knows who may do what."""
 
-    def __init__(self, teams: TeamStore, clock: Clock) -> None:
+    def __init__(self, teams: TeamStore) -> None:
         self._teams = teams
-        self._clock = clock
 
     async def require(self, request: web.Request, role: Role) -> Principal:
         """Who makes the request, with the role that counts. Raises UserError `forbidden` (403)."""
@@ -34,10 +32,9 @@ class Roles:
         return who
 
     async def _bounded(self, who: Principal) -> Principal:
-        if await self._teams.former(who.team, who.name):
+        listed, former = await self._teams.person(who.team, who.name)
+        if former:
             raise UserError("forbidden", f"{who.name} is no longer a member of {who.team}.", "role", status=403)
-        members = await self._teams.members(who.team, self._clock.now())
-        listed = next((member for member in members if member.name == who.name), None)
         if listed is not None and not Principal(team="", role=listed.role, name="").may(who.role):
             return replace(who, role=listed.role)
         return who

@@ -213,10 +213,6 @@ class JobStore:
             async for document in self.collection.find({"view.team": team}, wanted)
         ]
 
-    async def count_waiting(self) -> int:
-        """Jobs in the queue."""
-        return int(await self.collection.count_documents({"view.state": JobState.QUEUED}))
-
     async def to_release(self) -> list[Job]:
         """Jobs whose claims (and artifacts, where deleted) are to be let go."""
         cursor = self.collection.find({"to_release": True}).limit(1000)

@@ -24,12 +24,14 @@ _EVERYBODY = "*"
 
 class TeamLook(msgspec.Struct, frozen=True, kw_only=True):
     """A team at one moment, reservations on their way counted. `left` is what can be reserved (seconds), if `version` still
-    holds; `jobs` wait or run; `member_left` is what the asking member may reserve without approval, None for no cap."""
+    holds; `jobs` wait or run; `pause` is the team's own; `member_left` is what the asking member may reserve without
+    approval, None for no cap."""
 
     left: int
     version: int
     jobs: int
     member_left: int | None
+    pause: Pause | None
 
 
 class TeamStore:
@@ -95,6 +97,7 @@ class TeamStore:
             version=int(document["version"]),
             jobs=sum(book.alive for book in books.values()) + len(pending),
             member_left=None if cap is None else int(cap) * 60 + of_member - under_way,
+            pause=_pause(document, now),
         )
 
     async def reserve(
@@ -164,9 +167,8 @@ class TeamStore:
     async def paused(self, team: str | None, now: datetime) -> Pause | None:
         """The pause that is in force for a team, be it everybody's; for None everybody's alone."""
         names = [_EVERYBODY] if team is None else [_EVERYBODY, team]
-        found = [document async for document in self._named({"_id": {"$in": names}})]
-        pauses = [from_document(document["pause"], Pause) for document in found if document.get("pause")]
-        return next((pause for pause in pauses if pause.until is None or pause.until > now), None)
+        found = [_pause(document, now) async for document in self._named({"_id": {"$in": names}})]
+        return next((pause for pause in found if pause is not None), None)
 
     async def cap(self, team: str, now: datetime) -> int | None:
         """Minutes that a member may use without a mentor's approval."""
@@ -202,9 +204,13 @@ class TeamStore:
         await self._collection.update_one({"_id": team}, {"$pull": {"members": {"name": name}}})
         await self._collection.update_one({"_id": team, "former": {"$ne": name}}, {"$push": {"former": name}})
 
-    async def former(self, team: str, name: str) -> bool:
-        """Whether a person was taken off the team's list and not put back."""
-        return await self._collection.find_one({"_id": team, "former": name}, {"_id": 1}) is not None
+    async def person(self, team: str, name: str) -> tuple[Member | None, bool]:
+        """What the list says of somebody, and whether that person was taken off it."""
+        document = await self._collection.find_one({"_id": team}, {"members": 1, "former": 1})
+        if document is None:
+            return None, False
+        listed = (from_document(member, Member) for member in document.get("members", []))
+        return next((member for member in listed if member.name == name), None), name in document.get("former", [])
 
     def _named(self, where: Document):  # type: ignore[no-untyped-def]  # motor's cursor has no public type
         return self._collection.find(where, {"pause": 1})
@@ -235,6 +241,14 @@ class TeamStore:
             "member_cap_minutes": None,
             "pause": None,
         }
+
+
+def _pause(document: Document, now: datetime) -> Pause | None:
+    """The document's pause, while it is in force."""
+    if not document.get("pause"):
+        return None
+    pause = from_document(document["pause"], Pause)
+    return pause if pause.until is None or pause.until > now else None
 
 
 def _grants(document: Document) -> list[LedgerEntry]:
