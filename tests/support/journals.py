@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -94,12 +95,14 @@ class Points:
         os.close(folder)
 
 
-def contradictions(folder: Path) -> list[str]:
+def contradictions(folder: Path, accepted: Collection[tuple[str, int]], *, patience: float) -> list[str]:
     """What journals and checkpoints under `folder` tell that can't be right, in plain words; none is the rule.
 
-    An attempt is one trainer's. Steps of two attempts at a job are never made at the same time, as far as leases held. An
-    attempt goes on from the newest checkpoint that any earlier one left; one that ended in good order left its last step, so
-    that nothing is made twice but what came after the last checkpoint of a trainer that was killed, cut off or let go.
+    An attempt is one trainer's. Of the attempts at a job that the scheduler has `accepted` (job id, attempt: it heard of their
+    first step in time) no two make steps at the same time, as far as their leases held; each goes on from the newest checkpoint
+    that an earlier one left. One that ended in good order left its last step, so that nothing is made twice but what came
+    after the last checkpoint of a trainer that was killed, cut off or let go. An attempt that nobody accepted, because its
+    assignment came too late, is over within `patience` seconds.
     """
     found: list[str] = []
     attempts: dict[str, dict[int, list[Note]]] = defaultdict(lambda: defaultdict(list))
@@ -112,21 +115,22 @@ def contradictions(folder: Path) -> list[str]:
             who = f"job {job}, attempt {number} of {made[0].trainer}"
             if len({note.trainer for note in made}) > 1:
                 found.append(f"{who}: another trainer made it, too: {sorted({note.trainer for note in made})}")
-            begun = next((note for note in made if note.kind == "begun"), None)
             steps = [note for note in made if note.kind == "steps" and note.held]
-            if begun is not None:
-                earlier = {0} | {point.step for point in points if point is not None and point.attempt < number}
-                if begun.last not in earlier or begun.last < saved:
-                    found.append(f"{who}: goes on from {begun.last}; saved were {sorted(earlier)}, told {saved}")
-                if begun.last < ended_at:
-                    found.append(f"{who}: goes on from {begun.last}, but the one before ended at {ended_at}")
-            reached = 0 if begun is None else begun.last
+            if (job, number) not in accepted:
+                if steps and steps[-1].end - steps[0].start > patience:
+                    found.append(f"{who}: nobody had accepted it, but it went on to step {steps[-1].last}")
+                continue
+            begun = next(note for note in made if note.kind == "begun")
+            earlier = {0} | {point.step for point in points if point is not None and point.attempt < number}
+            if begun.last not in earlier or begun.last < max(saved, ended_at):
+                found.append(f"{who}: goes on from {begun.last}; saved were {sorted(earlier)}, {saved}, {ended_at}")
+            reached = begun.last
             for note in steps:
                 if note.first != reached + 1:
                     found.append(f"{who}: step {note.first} after {reached}")
                 if note.start < idle_since:
                     found.append(
-                        f"{who}: step {note.first} {idle_since - note.start:.3f} s before an earlier one's last"
+                        f"{who}: step {note.first} {idle_since - note.start:.3f} s before an earlier attempt's"
                     )
                 reached = note.last
             idle_since = max([idle_since, *(note.end for note in steps)])
