@@ -157,11 +157,10 @@ class RabbitBus:
                 self._log.info("bus.cancel_failed", queue=queue.name, error=repr(error))
         channels = [channel for channel, _, _ in self._consuming]
         self._consuming.clear()
-        if self._handling:
-            await asyncio.wait(self._handling, timeout=deadline)
+        if self._handling and (await asyncio.wait(self._handling, timeout=deadline))[1]:
+            return  # closing their channel would cut them off
         for channel in channels:
             try:
-                # What is still in hand goes to the next consumer.
                 await channel.close()
             except _BROKER_ERRORS as error:
                 self._log.info("bus.close_failed", error=repr(error))

@@ -297,7 +297,7 @@ async def test_a_fact_goes_to_every_queue_that_is_bound_to_it_before_anybody_con
 async def test_a_command_reaches_its_trainer_alone_or_fails(world: World) -> None:
     scheduler, trainer, inbox, others = await world.bus("scheduler"), await world.bus("gpu-1"), Inbox(), Inbox()
     stop = message(1, body=JobStop(reason="user"))
-    with pytest.raises(Unroutable, match=r"job\.stop\.v1 to trainer\.gpu-1"):
+    with pytest.raises(Unroutable, match=r"job\.stop\.v2 to trainer\.gpu-1"):
         await scheduler.command("trainer.gpu-1", stop)
     await trainer.consume(trainer_queue("gpu-1"), {JobStop: inbox})
     await trainer.consume(trainer_queue("gpu-2"), {JobStop: others})

@@ -110,12 +110,11 @@ async def _stop_later(room: Room, asked: Asked) -> None:
 
 async def _mischief(room: Room) -> None:
     """Now and then one more; once the broker, once the store."""
-    begun, left = time.monotonic(), {"broker": 0.3 * HURTING, "store": 0.65 * HURTING}
+    begun = time.monotonic()
+    parts = [(0.65 * HURTING, room.hurt_store), (0.25 * HURTING, room.hurt_broker)]
     while (passed := time.monotonic() - begun) < HURTING:
-        for who, at in list(left.items()):
-            if passed > at:
-                del left[who]
-                await (room.kill_broker() if who == "broker" else room.kill_store())
+        if parts and passed > parts[-1][0]:
+            parts.pop()[1]()
         room.one_more()
         await asyncio.sleep(room.random.uniform(0.5, 4))
 

@@ -89,11 +89,6 @@ class Trainer:
         self.process.kill()
         self.process.wait(5)
 
-    def tell(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
     async def gone(self) -> None:
         """Once it has ended by itself."""
         assert self.process is not None
@@ -139,6 +134,7 @@ class Room:
         self.trainers = [Trainer(place, folder, common, seed) for place in range(trainers)]
         self._busy: set[Service | Trainer] = set()
         self._acts: set[asyncio.Task[None]] = set()
+        self._trainers_are_spared = False
 
     async def open(self) -> None:
         """Start everything."""
@@ -207,14 +203,22 @@ class Room:
     def one_more(self) -> None:
         """Begin one mischief, with somebody who is well."""
         kind: Callable[[Any], Awaitable[None]] = self.random.choices(
-            [self._kill, self._kill, self._terminate, self._drain, self._freeze], weights=[4, 4, 1, 1, 3]
+            [self._kill, self._freeze, self._terminate, self._drain], weights=[8, 4, 1, 1]
         )[0]
-        among: list[Service | Trainer] = [*self.trainers]
-        if kind == self._kill:
+        among: list[Service | Trainer] = [] if self._trainers_are_spared and kind != self._freeze else [*self.trainers]
+        if kind in {self._kill, self._freeze}:
             among += self.schedulers * 2
         victims = [one for one in among if one not in self._busy]
         if victims:
             self._begin(kind, self.random.choice(victims))
+
+    def hurt_broker(self) -> None:
+        """Begin to kill the broker and bring it back."""
+        self._acts.add(asyncio.create_task(self._kill_broker()))
+
+    def hurt_store(self) -> None:
+        """Begin to kill the store and bring it back."""
+        self._acts.add(asyncio.create_task(self._kill_store()))
 
     def _begin(self, kind: Callable[[Any], Awaitable[None]], victim: Service | Trainer) -> None:
         async def act() -> None:
@@ -236,18 +240,18 @@ class Room:
         self.happened[what] += 1
         print(f"{datetime.now(UTC):%H:%M:%S.%f}", what, whom)
 
-    async def kill_broker(self) -> None:
-        """`kill -9` of the broker, and back. Not where a trainer has just come: on RabbitMQ 3.10 a queue that was declared less
-        than two seconds before stays without a leader for good."""
-        await self.settled()
-        await until(lambda: all(trainer.id() for trainer in self.trainers))
+    async def _kill_broker(self) -> None:
+        # Not where a trainer has just come: on RabbitMQ 3.10 a queue that was declared less than two seconds before stays
+        # without a leader for good.
+        self._trainers_are_spared = True
+        await until(lambda: self._busy.isdisjoint(self.trainers) and all(one.id() for one in self.trainers))
         await asyncio.sleep(_QUEUE_SETTLES)
         self._note("broker kill")
         await asyncio.to_thread(self.broker.kill)
+        self._trainers_are_spared = False
         await asyncio.to_thread(self.broker.start)
 
-    async def kill_store(self) -> None:
-        """`kill -9` of the store, and back."""
+    async def _kill_store(self) -> None:
         self._note("store kill")
         await asyncio.to_thread(self.store.kill)
         await asyncio.sleep(self.random.uniform(0, 2))
@@ -256,10 +260,16 @@ class Room:
     async def _kill(self, victim: Service | Trainer) -> None:
         victim.kill()
         await asyncio.sleep(self.random.uniform(0, 2))
-        await victim.start()
+        try:
+            await victim.start()
+        except AssertionError:
+            # It has waited for the broker or the store for too long, as whoever watches over it would think.
+            victim.kill()
+            await victim.start()
 
     async def _terminate(self, victim: Trainer) -> None:
-        victim.tell(signal.SIGTERM)
+        assert victim.process is not None
+        victim.process.send_signal(signal.SIGTERM)
         await victim.gone()
         await victim.start()
 
@@ -273,10 +283,11 @@ class Room:
             await victim.gone()
             await victim.start()
 
-    async def _freeze(self, victim: Trainer) -> None:
-        victim.tell(signal.SIGSTOP)
+    async def _freeze(self, victim: Service | Trainer) -> None:
+        assert victim.process is not None
+        victim.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(self.random.uniform(0.3, 2 * LEASE))
-        victim.tell(signal.SIGCONT)
+        victim.process.send_signal(signal.SIGCONT)
 
 
 def _kind(victim: Service | Trainer) -> str:
