@@ -118,7 +118,7 @@ class Imports:
         check_size(upload.declared_bytes or 0, self._settings.max_upload_bytes)
         reservation = Reservation(id=dataset_id, team=team, owner=uuid.uuid4().hex)
         limit = self._settings.max_datasets
-        if not await self._store.reserve(reservation, request.fingerprint(), limit, self._clock.now()):
+        if not await self._reserved(reservation, request.fingerprint(), limit):
             dataset = await self._repeated(dataset_id, request)
             if dataset is None:
                 raise domain.too_many(limit)
@@ -130,6 +130,16 @@ class Imports:
                     return await self._import(reservation, request, upload, folder, stop)
         except BaseException:
             await asyncio.shield(self._give_up(reservation, request.fingerprint()))
+            raise
+
+    async def _reserved(self, reservation: Reservation, fingerprint: str, limit: int) -> bool:
+        """Whether the id is ours. Cancelled, it leaves nothing: the store goes on with a write that nobody waits for."""
+        writing = asyncio.create_task(self._store.reserve(reservation, fingerprint, limit, self._clock.now()))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            if (await asyncio.gather(writing, return_exceptions=True))[0] is True:
+                await self._give_up(reservation, fingerprint)
             raise
 
     async def _repeated(self, dataset_id: str, request: UploadRequest) -> Dataset | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -157,6 +158,7 @@ class Process:
     async def hook(self, moment: Moment, operation: str, collection: str) -> None:
         """Around each operation on the store: see Hook."""
         if moment == "before":
+            await asyncio.sleep(self.plant.latency())
             await self.breathe()
             if self.cut:
                 raise AutoReconnect("the store can't be reached")
@@ -275,8 +277,9 @@ class DatasetClient:
 class Plant:
     """All of it. Make it and use it inside the event loop, under `patched`."""
 
-    def __init__(self, settings: SchedulerSettings) -> None:
+    def __init__(self, settings: SchedulerSettings, seed: int = 0) -> None:
         self.settings = settings
+        self._random = random.Random(seed)
         self.store = MemoryStore()
         self.broker = MemoryBroker()
         self.datasets = Datasets({name: _dataset(name) for name in ("data-1", "data-2", "data-3")})
@@ -314,6 +317,10 @@ class Plant:
         """What was given up, and why."""
         names = [name for name in self.broker._places if name.endswith(".dead")]
         return [f"{one.kind}: {one.headers.get('x-reason')}" for name in names for one in self.broker.waiting(name)]
+
+    def latency(self) -> float:
+        """How long the store takes for its next answer, so that others come in between."""
+        return self._random.choice((0.0, 0.0, 0.001, 0.004, 0.02))
 
     def later(self, work: Coroutine[Any, Any, object]) -> None:
         """Do this in the background."""

@@ -49,6 +49,13 @@ some = st.integers(0, 99)
 wishes = st.tuples(st.sampled_from(sorted(WISHES)), some, st.integers(0, 1))
 
 
+async def at_once(*works: Coroutine[Any, Any, Any]) -> None:
+    """All of it, side by side."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(work)
+
+
 class Day(RuleBasedStateMachine):
     """Two places for schedulers, up to four trainers, two teams."""
 
@@ -71,14 +78,16 @@ class Day(RuleBasedStateMachine):
 
         return self.loop.run_until_complete(both())
 
-    @initialize(lab=st.sampled_from(["", "", LAB]), schedulers=st.integers(1, 2), first=st.tuples(some, some, some))
-    def morning(self, lab: str, schedulers: int, first: tuple[int, ...]) -> None:
-        """A scheduler or two, a trainer, and what people have thought of over night."""
+    @initialize(
+        lab=st.sampled_from(["", "", LAB]), schedulers=st.integers(1, 2), first=st.tuples(some, some, some), seed=some
+    )
+    def morning(self, lab: str, schedulers: int, first: tuple[int, ...], seed: int) -> None:
+        """A scheduler or two, a trainer, and what people have thought of over night. `seed` is for how long things take."""
         self.lab = bool(lab)
         settings = SchedulerSettings(**SETTINGS, lab_hours=lab)
 
         async def begin() -> None:
-            self.plant = Plant(settings)
+            self.plant = Plant(settings, seed)
             self.crew = Crew(self.plant)
             self.watch = Watch(self.plant, self.crew)
             self.people = People(self.plant, self.watch)
@@ -109,12 +118,14 @@ class Day(RuleBasedStateMachine):
 
     @rule(first=wishes, second=wishes)
     def want_something_at_once(self, first: tuple[str, int, int], second: tuple[str, int, int]) -> None:
-        async def both() -> None:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.people.wish(*first))
-                group.create_task(self.people.wish(*second))
+        """While trainers work, too."""
+        self.run(at_once(self.people.wish(*first), self.people.wish(*second), self.all_work()))
 
-        self.run(both())
+    @rule(which=some)
+    def submits_twice_at_once(self, which: int) -> None:
+        """One person, at both schedulers, for more minutes than the team has."""
+        wish = self.people.wish
+        self.run(at_once(wish("submit a long one", which, 0), wish("submit a long one", which + 3, 1)))
 
     @rule(what=st.sampled_from(ACTS), which=some, at=some)
     def mentor_or_operator_acts(self, what: str, which: int, at: int) -> None:
