@@ -23,6 +23,7 @@ from shared.contract.events import (
     Message,
     ModelExported,
     SchedulerWrote,
+    TrainerDrain,
     TrainerGone,
     TrainerHeartbeat,
     TrainingAccepted,
@@ -116,6 +117,9 @@ class Facts:
     async def _heard(self, envelope: Envelope) -> None:
         fact = envelope.body
         assert isinstance(fact, TrainerHeartbeat)
+        if not self._board.live:
+            # In hand since before another scheduler took over: what it says of then is no news now.
+            raise Stale("another scheduler hears the trainers")
         now = self._clock.now()
         known = self._board.trainers.get(fact.trainer) or await self._trainers.get(fact.trainer)
         if known is not None and known.gone:
@@ -145,6 +149,9 @@ class Facts:
             self._room_changed()
         for lease in held:
             await self._answer(fact.trainer, lease)
+        if trainer.drain_asked and not trainer.draining:
+            # It was asked while it couldn't be reached.
+            await self._send(trainer.id, self._envelope(TrainerDrain(), ""))
 
     def _worth_keeping(self, trainer: Trainer) -> bool:
         """Whether the store is to know of this heartbeat: others read there who lives and holds what, within part of a
@@ -179,8 +186,11 @@ class Facts:
         about = replace(
             self._envelope(command, job.view.team if job else ""), job_id=lease.job_id, attempt=lease.attempt
         )
+        await self._send(trainer, about)
+
+    async def _send(self, trainer: str, command: Envelope) -> None:
         try:
-            await self._bus.command(topology.trainer_queue(trainer).name, about)
+            await self._bus.command(topology.trainer_queue(trainer).name, command)
         except Unroutable as error:
             raise Stale(f"{trainer} is gone") from error
 
