@@ -39,6 +39,7 @@ from shared.runtime.service import Runtime
 from shared.runtime.web import application
 from tests.support.memory_bus import MemoryBroker, MemoryBus
 from tests.support.memory_store import WRITES, MemoryStore, Moment
+from tests.support.virtual_time import VirtualTimeLoop
 
 GRACE = 20
 EPOCH = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -331,6 +332,23 @@ class Plant:
     def token(self, team: str, role: Role, name: str) -> str:
         """A person's token, or an operator's."""
         return auth.mint(SECRET, team=team, role=role, name=name, now=datetime.now(UTC), lifetime=None)
+
+
+async def nothing_left() -> None:
+    """End whatever runs in this event loop, however often it has to be told."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for _ in range(3):
+        for task in others:
+            task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def a_loop() -> VirtualTimeLoop:
+    """An event loop on virtual time, without threads."""
+    loop = VirtualTimeLoop()
+    loop.set_default_executor(InlineExecutor())
+    return loop
 
 
 @contextmanager

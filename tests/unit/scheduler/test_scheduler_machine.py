@@ -17,10 +17,9 @@ from services.scheduler.settings import SchedulerSettings
 from shared.runtime.metrics import Metrics
 from tests.support.memory_bus import MemoryBus
 from tests.support.memory_store import Moment
-from tests.support.virtual_time import VirtualTimeLoop
 from tests.unit.scheduler.crew import Attempt, Crew, Failure, Trainer
 from tests.unit.scheduler.people import ACTS, WISHES, People, of
-from tests.unit.scheduler.plant import SECRET, Fuse, InlineExecutor, Plant, patched
+from tests.unit.scheduler.plant import SECRET, Fuse, Plant, a_loop, nothing_left, patched
 from tests.unit.scheduler.watch import Complaints, Watch
 
 LEASE = 8.0
@@ -64,8 +63,7 @@ class Day(RuleBasedStateMachine):
         self.around = ExitStack()
         self.complaints = self.around.enter_context(Complaints())
         self.around.enter_context(patched())
-        self.loop = VirtualTimeLoop()
-        self.loop.set_default_executor(InlineExecutor())
+        self.loop = a_loop()
         self.begun = False
 
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = 0.0) -> Any:
@@ -306,15 +304,7 @@ class Day(RuleBasedStateMachine):
     def close(self) -> None:
         """Nothing of this day is left."""
 
-        async def end() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for _ in range(3):
-                for task in others:
-                    task.cancel()
-                await asyncio.sleep(0)
-            await asyncio.gather(*others, return_exceptions=True)
-
-        self.loop.run_until_complete(end())
+        self.loop.run_until_complete(nothing_left())
         self.loop.close()
         self.around.close()
 
