@@ -15,9 +15,9 @@ def hours(opens: datetime, closes: datetime) -> str:
 async def test_running_jobs_are_saved_and_paused_when_the_lab_closes(
     amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path
 ) -> None:
-    # The lab closes within two minutes, and the lead before that has begun already.
+    # The lab closes within four minutes: time enough for a first checkpoint, as long as no lead is taken from it.
     now = datetime.now(UTC)
-    settings = {"LAB_HOURS": hours(now - timedelta(hours=1), now + timedelta(minutes=2)), "PAUSE_LEAD_SECONDS": "0"}
+    settings = {"LAB_HOURS": hours(now - timedelta(hours=1), now + timedelta(minutes=4)), "PAUSE_LEAD_SECONDS": "0"}
     async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path, **settings) as platform:
         dataset = await platform.add_dataset()
         async with open_trainer(platform) as trainer:
