@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.scheduling import Platform, open_platform, open_trainer
+from tests.support.scheduling import Platform, open_platform, open_trainer, until
 
 
 def hours(opens: datetime, closes: datetime) -> str:
@@ -25,9 +25,8 @@ async def test_running_jobs_are_saved_and_paused_when_the_lab_closes(
             await trainer.holds(job_id)
             await trainer.started(job_id, 1)
             await platform.in_state(job_id, "RUNNING")
-            platform.scheduler.end()
             platform.scheduler._environ["PAUSE_LEAD_SECONDS"] = "300"
-            await platform.scheduler.start()
+            await _again(platform, settings["LAB_HOURS"])
             await trainer.told(job_id, 1, "drain")
             await trainer.checkpointed(job_id, 1, 23, 11.0)
             await trainer.ended(job_id, 1, "drained", 23, 11.0)
@@ -55,7 +54,13 @@ async def test_running_jobs_are_saved_and_paused_when_the_lab_closes(
 
 
 async def _again(platform: Platform, lab_hours: str) -> None:
-    """The scheduler, started again with other hours."""
+    """The scheduler, started again with other hours, once it has heard the trainer."""
     platform.scheduler.end()
     platform.scheduler._environ["LAB_HOURS"] = lab_hours
     await platform.scheduler.start()
+
+    async def heard() -> bool:
+        answer = await platform.api("GET", "/trainers", by=platform.caller("admin"))
+        return any(one["status"] == "live" for one in answer["trainers"])
+
+    await until(heard)

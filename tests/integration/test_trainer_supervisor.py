@@ -104,7 +104,8 @@ async def test_one_that_cannot_be_killed_is_left_behind(tmp_path: Path, monkeypa
         assert await child.finish(0.2) == -signal.SIGKILL
         assert alive(child.pid)
     child.kill()
-    assert await child.finish(5) == -signal.SIGKILL
+    # Its pipes are closed by now: it may have ended by itself (3) before it was killed.
+    assert await child.finish(5) in {3, -signal.SIGKILL}
     assert not alive(child.pid)
 
 

@@ -90,6 +90,11 @@ class RestlessReporter(Reporter):
             self._late.add(task)
             task.add_done_callback(self._late.discard)
 
+    def hush(self) -> None:
+        """Say nothing again that was said."""
+        for task in self._late:
+            task.cancel()
+
     async def _again(self, envelope: Envelope, after: float) -> None:
         await asyncio.sleep(after)
         with contextlib.suppress(Retry):  # nobody waits for a repetition
@@ -372,6 +377,7 @@ class FakeTrainer:
         self.heart.draining = True
         await self.yard.drain(seconds)
         await self.heart.leave()
+        self.yard.reporter.hush()
 
 
 async def compose(runtime: Runtime[FakeSettings], _: web.Application) -> None:
