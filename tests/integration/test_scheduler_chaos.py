@@ -38,7 +38,7 @@ from tests.support.store import Store as StoreProcess
 TEAMS = [f"team-{number}" for number in range(6)]
 JOBS, PEOPLE, TRAINERS = 300, 12, 5
 # Seconds over which jobs are submitted and somebody is hurt, and in which all must come to rest afterwards.
-SUBMITTING, HURTING, RESTING = 20.0, 32.0, 60.0
+SUBMITTING, HURTING, RESTING = 20.0, 28.0, 120.0
 
 
 @pytest.fixture
