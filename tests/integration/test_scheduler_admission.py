@@ -226,6 +226,8 @@ async def test_more_training_goes_on_from_the_parent_which_is_kept_while_it_is_u
             "POST", f"/jobs/{child['id']}/more", {"description": "On", "steps": 20}, expect=201
         )
         assert grandchild["job"]["previous_steps"] == 100
+        # A stop before it is given out would cancel it with no word to the trainer.
+        await trainer.holds(grandchild["job"]["id"])
         await platform.api("POST", f"/jobs/{grandchild['job']['id']}/stop")
         await platform.api("DELETE", f"/jobs/{parent}", expect=409)
         await trainer.told(grandchild["job"]["id"], 1, "user")

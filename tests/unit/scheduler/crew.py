@@ -355,6 +355,8 @@ class Trainer:
         crew = self._crew
         if envelope.job_id is not None:
             crew.said.append(envelope)
+            if (after := self._plant.again()) is not None:
+                self._plant.later(self._late(envelope, after))
             late, crew.late = crew.late, 0.0
             if late:
                 self._plant.later(self._late(envelope, late))
@@ -362,7 +364,7 @@ class Trainer:
         await self._bus.publish(envelope)
 
     async def _late(self, envelope: Envelope, seconds: float) -> None:
-        """On its way for so long; what is said after it overtakes it."""
+        """On its way for so long; what is said meanwhile overtakes it."""
         await asyncio.sleep(seconds)
         while not self._plant.broker.is_up:
             await asyncio.sleep(1)

@@ -323,6 +323,10 @@ class Plant:
         """How long the store takes for its next answer, so that others come in between."""
         return self._random.choice((0.0, 0.0, 0.001, 0.004, 0.02))
 
+    def again(self) -> float | None:
+        """After how long a message is delivered once more, None for most."""
+        return self._random.uniform(0, 25) if self._random.random() < 0.3 else None
+
     def later(self, work: Coroutine[Any, Any, object]) -> None:
         """Do this in the background."""
         task = asyncio.create_task(work)

@@ -157,6 +157,17 @@ class Day(RuleBasedStateMachine):
             case _:
                 self.run(trainer.leave())
 
+    @precondition(lambda self: self.trainers())
+    @rule(which=some, asleep=st.booleans(), submits=st.booleans())
+    def trainer_is_away_for_long(self, which: int, asleep: bool, submits: bool) -> None:
+        """For a lease and a little more, in which it may be given a job all the same."""
+        trainer = of(self.trainers(), which)
+        self.run(trainer.part(asleep=asleep))
+        if submits:
+            self.run(self.people.wish("submit", which, which))
+        self.run(asyncio.sleep(LEASE + 3))
+        self.run(trainer.come_back(), 0.5)
+
     async def join(self, slots: int) -> None:
         await self.crew.join(slots).come_back()
 

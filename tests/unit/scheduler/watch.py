@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, plant: Plant, crew: Crew) -> None:
         self._plant, self._crew = plant, crew
         self._seen: dict[str, Job] = {}
+        self._kept: dict[str, Document] = {}
         self.wrong: list[str] = []
         plant.wrote = self._look
 
@@ -39,10 +40,18 @@ class Watch:
 
     def _look(self) -> None:
         for document in self._documents():
-            before = self._seen.get(document["_id"])
-            if before is None or before.view.version != document["view"]["version"]:
-                after = self._seen[document["_id"]] = read_job(document)
-                self.wrong += [f"{what}: {after.view}" for what in self._written(before, after)]
+            job_id, before = document["_id"], self._kept.get(document["_id"])
+            if document is before:
+                continue
+            self._kept[job_id] = document
+            if before is not None and before["view"]["version"] == document["view"]["version"]:
+                # Without a version of its own only what was told may be taken out.
+                if {**before, "outbox": None} != {**document, "outbox": None}:
+                    self.wrong.append(f"version {document['view']['version']} was written over: {document}")
+                continue
+            earlier, after = self._seen.get(job_id), read_job(document)
+            self._seen[job_id] = after
+            self.wrong += [f"{what}: {after.view}" for what in self._written(earlier, after)]
 
     def _written(self, before: Job | None, after: Job) -> Iterator[str]:
         view = after.view
