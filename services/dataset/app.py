@@ -38,7 +38,7 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
     await store.prepare()
     bus = await runtime.bus()
 
-    relay = Relay(store.collection, bus, runtime.metrics)
+    relay = Relay(store.collection, bus, runtime.metrics, runtime.clock)
 
     async def publish() -> None:
         if await relay.relay_once():

@@ -12,6 +12,7 @@ from aiohttp import web
 from services.scheduler.acts import Acts
 from services.scheduler.admin_http import AdminRoutes
 from services.scheduler.board import Board
+from services.scheduler.books import Books
 from services.scheduler.cleaner import Auditor, CapacityRecorder, Cleaner
 from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Job
@@ -27,7 +28,7 @@ from services.scheduler.reserve import Reservations
 from services.scheduler.roles import Roles
 from services.scheduler.room import RoomViews
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import JobStore, TrainerStore
+from services.scheduler.store import ABOUT, JobStore, TrainerStore, is_over
 from services.scheduler.submit import Submissions
 from services.scheduler.team_http import TeamRoutes
 from services.scheduler.teams import TeamStore
@@ -55,7 +56,8 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     database = (await runtime.store()).database(NAME)
     jobs = JobStore(database, about_job)
     trainers = TrainerStore(database)
-    teams = TeamStore(database, jobs, settings.team_minutes * 60)
+    books = Books(jobs)
+    teams = TeamStore(database, jobs, books, settings.team_minutes * 60)
     audit, capacity = AuditLog(database), CapacityHistory(database)
     for part in (jobs, audit, capacity):
         await part.prepare()
@@ -70,12 +72,14 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         half_life=timedelta(hours=settings.usage_half_life_hours),
         hours=settings.hours(),
         pause_lead=timedelta(seconds=settings.pause_lead_seconds),
+        seen=books.wrote,
     )
 
     # What is done when something was written. A scheduler that doesn't plan tells the one that does.
     nudger = Nudger(bus, about_job)
 
     def changed(job: Job) -> None:
+        books.wrote(job)
         known = board.find(job.view.id)
         ended = job.view.state in TERMINAL
         if known is None or ended:
@@ -174,7 +178,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     )
     auditor = Auditor(jobs=jobs, board=board, term=term, changed=changed)
     recorder = CapacityRecorder(board=board, history=capacity, clock=clock, lease=lease, term=term)
-    relay = Relay(jobs.collection, bus, runtime.metrics)
+    relay = Relay(jobs.collection, bus, runtime.metrics, clock, fields=ABOUT, is_over=is_over)
 
     async def relay_if_planning() -> None:
         if term() is not None:
@@ -188,7 +192,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     relaying = runtime.duty("outbox", relay_if_planning, seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
     runtime.duty("ping", ping_if_planning, seconds=ears.pace, longest_pause=_SOON)
-    telling = runtime.duty("tell", teller.round, seconds=2, least=0.5)
+    telling = runtime.duty("tell", teller.round, seconds=2, least=1)
     ushering = runtime.duty("usher", usher.round, seconds=5, least=0.5)
     nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake
     runtime.duty("clean", cleaner.round, seconds=15)

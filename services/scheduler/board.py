@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -40,7 +40,7 @@ _PACES_SECONDS = 5.0
 
 class Board:
     """`live` while this scheduler plans and so hears of everything; else `refresh` reads the store where what is here is
-    old."""
+    old. `seen` is called with each job that is newer than what was here."""
 
     def __init__(
         self,
@@ -52,8 +52,10 @@ class Board:
         half_life: timedelta,
         hours: LabHours | None,
         pause_lead: timedelta,
+        seen: Callable[[Job], None],
     ) -> None:
         self._store = jobs
+        self._seen = seen
         self._trainer_store = trainers
         self._clock = clock
         self._lease = lease
@@ -139,6 +141,7 @@ class Board:
         job_id, known = job.view.id, self._jobs.get(job.view.id)
         if known is not None and known.view.version >= job.view.version:
             return
+        self._seen(job)
         self._waiting.pop(job_id, None)
         self._active.pop(job_id, None)
         if job.view.state in TERMINAL:

@@ -10,10 +10,24 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from shared.contract.views import LedgerEntry
 
 _MARGIN = 1.25
 _FEWEST_MINUTES = 10
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """One job in its team's books: `seconds` is the sum of its lines (negative: taken), `booked` whether it has any; `capped`
+    whether its member's cap counts it; `alive` whether it has not ended. `version` is the job's."""
+
+    version: int
+    created_by: str
+    seconds: int
+    booked: bool
+    capped: bool
+    alive: bool
 
 
 def default_max_minutes(estimated_seconds: float) -> int:

@@ -43,8 +43,8 @@ B = TypeVar("B")
 _REPEAT_STOP_SECONDS = 5.0
 # A trainer's word for an assignment that it has no room for.
 NO_SLOT = "no_slot"
-# Heartbeats go to the store once in this part of a lease.
-_KEEP_EVERY = 0.25
+# Heartbeats go to the store once in this part of a lease, and after so many seconds where other jobs are held.
+_KEEP_EVERY, _KEEP_CHANGES_EVERY = 0.25, 1.0
 
 
 class Facts:
@@ -157,11 +157,11 @@ class Facts:
         """Whether the store is to know of this heartbeat: others read there who lives and holds what, within part of a
         lease."""
         kept = self._kept.get(trainer.id)
-        if kept is None or trainer.seen_at - kept.seen_at > timedelta(seconds=self._lease_seconds * _KEEP_EVERY):
+        if kept is None or (kept.draining, kept.slots) != (trainer.draining, trainer.slots):
             return True
-        return {(lease.job_id, lease.attempt) for lease in kept.leases} != {
-            (lease.job_id, lease.attempt) for lease in trainer.leases
-        } or (kept.draining, kept.slots) != (trainer.draining, trainer.slots)
+        leases, known = ({(lease.job_id, lease.attempt) for lease in one.leases} for one in (trainer, kept))
+        every = min(self._lease_seconds * _KEEP_EVERY, self._lease_seconds if leases == known else _KEEP_CHANGES_EVERY)
+        return trainer.seen_at - kept.seen_at > timedelta(seconds=every)
 
     async def _answer(self, trainer: str, lease: Lease) -> None:
         """Tell a trainer that holds what it shouldn't to let go, and one that hasn't heard of a stop to stop."""

@@ -16,10 +16,11 @@ from services.scheduler.estimate import Work
 from services.scheduler.figures import Figures
 from services.scheduler.plan import WaitingJob
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.teams import TeamStore
+from services.scheduler.teams import TeamLook, TeamStore
 from shared.contract.errors import Retry
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
+from shared.runtime.locks import KeyedLocks
 
 _TRIES = 20
 
@@ -53,18 +54,24 @@ class Reservations:
         self._board = board
         self._figures = figures
         self._clock = clock
+        # One after another, where otherwise all but one would have looked in vain.
+        self._turns = KeyedLocks()
 
     async def reserve(self, job: WaitingJob, asker: Asker, work: Work, seconds: int) -> Refused | None:
-        """Announce the minutes if the job may queue; looks again where another submit of the team came between. Raises
-        Retry."""
+        """Announce the minutes if the job may queue; looks again where another scheduler came between. Raises Retry."""
         now = self._clock.now()
-        for _ in range(_TRIES):
-            room, version = await self.room(job, asker, work)
-            refused = admit(job.needs, seconds, room, now)
-            if refused is not None or await self._teams.reserve(
-                job.team, job.id, seconds, now, version=version, by=asker.name, capped=asker.capped
-            ):
-                return refused
+        async with self._turns.hold(job.team):
+            afresh = False
+            for _ in range(_TRIES):
+                room, look = await self.room(job, asker, work, afresh=afresh)
+                refused = admit(job.needs, seconds, room, now)
+                if refused is not None and afresh:
+                    return refused
+                if refused is None and await self._teams.reserve(
+                    job.team, job.id, seconds, now, look, by=asker.name, capped=asker.capped
+                ):
+                    return None
+                afresh = True
         raise Retry(f"team {job.team} kept changing under {_TRIES} reservations")
 
     async def again(self, job: Job, asker: Asker) -> Refused | None:
@@ -76,11 +83,11 @@ class Reservations:
         waiting = self._figures.waiting_job(view.id, view.team, needs, work, priority=view.priority)
         return await self.reserve(waiting, asker, work, view.max_seconds)
 
-    async def room(self, job: WaitingJob, asker: Asker, work: Work) -> tuple[Room, int]:
-        """What admission looks at now, and the team's version that it holds for."""
+    async def room(self, job: WaitingJob, asker: Asker, work: Work, *, afresh: bool = True) -> tuple[Room, TeamLook]:
+        """What admission looks at now, and the look at the team in it; not `afresh`, it may be too strict."""
         now, team, limits = self._clock.now(), job.team, self._settings
         await self._board.refresh()
-        look = await self._teams.look(team, now, member=asker.name, besides=job.id)
+        look = await self._teams.look(team, now, member=asker.name, besides=job.id, afresh=afresh)
         room = Room(
             trainers=list(self._board.trainers.values()),
             lease=timedelta(seconds=limits.lease_seconds),
@@ -90,14 +97,14 @@ class Reservations:
             max_team_jobs=limits.max_team_jobs,
             balance_seconds=look.left,
             earliest_refund=self._earliest_refund(team, now),
-            pause=look.pause or await self._teams.paused(None, now),
+            pause=look.pause,
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
             estimated_wait=await self._figures.wait(job, work) if limits.max_wait_seconds else None,
             max_wait=timedelta(seconds=limits.max_wait_seconds) if limits.max_wait_seconds else None,
             cap_seconds=look.member_left if asker.capped else None,
         )
-        return room, look.version
+        return room, look
 
     def _unmet_since(self, job: WaitingJob) -> datetime | None:
         """When the first waiting job began to wait for a trainer of these needs, where there is none."""

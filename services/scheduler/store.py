@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
-from services.scheduler.budget import balance
+from services.scheduler.budget import Account
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Lease, Trainer
 from shared.contract import topology
 from shared.contract.errors import NotFound, Retry, TrainyardError
-from shared.contract.events import JobChanged, JobDeleted, Message
-from shared.contract.jobs import TERMINAL, JobState, sources_of
+from shared.contract.events import JobAssign, JobChanged, JobDeleted, Message
+from shared.contract.jobs import ASSIGNED, TERMINAL, JobState, sources_of
 from shared.contract.starting_models import Accelerator
 from shared.contract.views import LedgerEntry
 from shared.contract.wire import Envelope
@@ -38,22 +37,9 @@ from shared.runtime.mongo import (
 # Makes the envelope of a message about a job: id, time and trace are the runtime's.
 Enveloper = Callable[[Message, Job], Envelope]
 _CONFLICTS = 20
+# What `is_over` looks at.
+ABOUT = ("view.state", "view.attempt")
 _ALIVE = frozenset(JobState) - TERMINAL
-
-
-class Book(msgspec.Struct, frozen=True, kw_only=True):
-    """One job in its team's books: its lines, whose it is, whether that member's cap counts it, whether it has not ended."""
-
-    job_id: str
-    created_by: str
-    capped: bool
-    alive: bool
-    lines: list[LedgerEntry]
-
-    @property
-    def seconds(self) -> int:
-        """What its lines sum up to: what it holds or has used, as a negative number."""
-        return balance(self.lines)
 
 
 class JobStore:
@@ -199,19 +185,29 @@ class JobStore:
         checkpoints = [document["view"]["checkpoint"] for document in documents]
         return [float(c["stepping_seconds"]) / c["step"] for c in checkpoints if c["stepping_seconds"] > 0]
 
-    async def books(self, team: str) -> list[Book]:
-        """A team's ledger lines by job, deleted jobs' too, with what else counts for its limits."""
-        wanted = {"ledger": 1, "capped": 1, "view.created_by": 1, "view.approved_by": 1, "view.state": 1}
-        return [
-            Book(
-                job_id=document["_id"],
+    async def accounts(self, team: str) -> dict[str, Account]:
+        """What each of a team's jobs takes from its minutes, deleted jobs' too, by id."""
+        wanted = (
+            "ledger",
+            "capped",
+            *(f"view.{name}" for name in ("created_by", "approved_by", "state", "version")),
+        )
+        return {
+            document["_id"]: Account(
+                version=int(document["view"]["version"]),
                 created_by=document["view"]["created_by"],
+                seconds=sum(int(line["seconds"]) for line in document["ledger"]),
+                booked=bool(document["ledger"]),
                 capped=document.get("capped", True) and document["view"].get("approved_by") is None,
                 alive=JobState(document["view"]["state"]) in _ALIVE,
-                lines=[from_document(line, LedgerEntry) for line in document["ledger"]],
             )
-            async for document in self.collection.find({"view.team": team}, wanted)
-        ]
+            async for document in self.collection.find({"view.team": team}, dict.fromkeys(wanted, 1))
+        }
+
+    async def lines(self, team: str) -> list[LedgerEntry]:
+        """The ledger lines of all of a team's jobs, deleted jobs' too."""
+        cursor = self.collection.find({"view.team": team}, {"ledger": 1})
+        return [from_document(line, LedgerEntry) async for document in cursor for line in document["ledger"]]
 
     async def to_release(self) -> list[Job]:
         """Jobs whose claims (and artifacts, where deleted) are to be let go."""
@@ -251,6 +247,13 @@ class JobStore:
         """Which of these ids are jobs."""
         cursor = self.collection.find({"_id": {"$in": list(job_ids)}}, {"_id": 1})
         return {document["_id"] async for document in cursor}
+
+
+def is_over(document: Document, command: Envelope) -> bool:
+    """Whether a command in a job's outbox comes too late: an assignment whose attempt has ended would begin it once more."""
+    view = document["view"]
+    assigned = JobState(view["state"]) in ASSIGNED and view["attempt"] == command.attempt
+    return isinstance(command.body, JobAssign) and not assigned
 
 
 class TrainerStore:

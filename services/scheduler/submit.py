@@ -15,7 +15,7 @@ from datetime import timedelta
 import msgspec
 
 from services.scheduler import budget, orders
-from services.scheduler.admission import Refused, admit
+from services.scheduler.admission import admit
 from services.scheduler.board import Board, needs_of
 from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Job, RunKind
@@ -94,7 +94,7 @@ class Submissions:
             _labels(found, parent),
             steps=request.steps,
             requires=request.requires,
-            minutes_left=(await self._teams.look(who.team, self._clock.now())).left / 60,
+            minutes_left=(await self._teams.look(who.team, self._clock.now(), afresh=True)).left / 60,
         )
         seconds = 60 * self._figures.minutes(request.max_minutes, plan.default_max_minutes)
         work = await self._figures.work(plan, seconds)
@@ -203,24 +203,24 @@ class Submissions:
         team, job_id = wanted.who.team, wanted.job_id
         found = await self._datasets.claim(team, job_id, wanted.description, wanted.dataset_ids)
         try:
-            job, refused = await self._decide(wanted, found)
+            job = await self._decide(wanted, found)
             kept = await self._jobs.insert(job)
         except BaseException:
             # Nothing came of it: the datasets are free again (if this fails too, the cleaner finds the claim), unless
             # the same request, sent twice at once to two schedulers, made the job meanwhile.
             if await self._jobs.find(job_id) is None:
+                await self._teams.withdraw(team, job_id)
                 await self._datasets.release(team, job_id)
             raise
-        if refused is None:
-            await self._teams.arrived(team, job_id)
         if not kept:
+            await self._teams.withdraw(team, job_id)
             winner = await self._jobs.find(job_id)
             assert winner is not None
             return _same(winner, wanted.fingerprint)
         self._changed(job)
         return job
 
-    async def _decide(self, wanted: Wanted, found: Sequence[DatasetView]) -> tuple[Job, Refused | None]:
+    async def _decide(self, wanted: Wanted, found: Sequence[DatasetView]) -> Job:
         parent, who = wanted.parent, wanted.who
         labels = _labels(found, parent)
         await self._board.refresh()
@@ -275,7 +275,7 @@ class Submissions:
             parent_description=None if parent is None else parent.view.description,
             previous_steps=0 if parent is None else parent.view.previous_steps + parent.view.steps_completed,
         )
-        job = Job(
+        return Job(
             view=view,
             datasets=[
                 DatasetSource(
@@ -294,7 +294,6 @@ class Submissions:
             capped=not who.may("mentor"),
             to_release=refused is not None and not wanted.when_room,
         )
-        return job, refused
 
     async def _again(self, job: Job, who: Principal, *, when_room: bool, approve: bool) -> Job:
         """One more try at admission. The datasets are claimed again first: nobody has kept them, unless for `when_room`."""
@@ -336,12 +335,11 @@ class Submissions:
             )
         except Stale as late:
             # Another scheduler admitted it in the meantime: that is what was asked for.
+            await self._teams.withdraw(job.view.team, job.view.id)
             found = await self._jobs.find(job.view.id)
             if found is None or found.view.state in TERMINAL:
                 raise IllegalTransition(JobState.TRY_AGAIN_LATER.value, "retry") from late
             return found
-        finally:
-            await self._teams.arrived(job.view.team, job.view.id)
 
     async def _check_room_for(self, team: str) -> None:
         """Raises UserError where too many of the team's jobs wait for room already."""

@@ -6,10 +6,12 @@ inserted. A balance is nowhere kept: it is the sum of the grants here and of the
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 
 import msgspec
 
+from services.scheduler.books import Books
 from services.scheduler.budget import balance
 from services.scheduler.store import JobStore
 from shared.contract.api.teams import Member, Pause, Reservation
@@ -24,31 +26,32 @@ _EVERYBODY = "*"
 
 class TeamLook(msgspec.Struct, frozen=True, kw_only=True):
     """A team at one moment, reservations on their way counted. `left` is what can be reserved (seconds), if `version` still
-    holds; `jobs` wait or run; `pause` is the team's own; `member_left` is what the asking member may reserve without
-    approval, None for no cap."""
+    holds; `jobs` wait or run; `pause` is the team's or everybody's; `member_left` is what the asking member may reserve without
+    approval, None for no cap. `pending` are the announced reservations whose jobs have no lines yet."""
 
     left: int
     version: int
     jobs: int
     member_left: int | None
     pause: Pause | None
+    pending: list[Document]
 
 
 class TeamStore:
     """Teams. One that is first heard of is made with the installation's season grant (seconds)."""
 
-    def __init__(self, database: Database, jobs: JobStore, granted_at_first: int) -> None:
+    def __init__(self, database: Database, jobs: JobStore, books: Books, granted_at_first: int) -> None:
         self._collection = database["teams"]
         self._jobs = jobs
+        self._books = books
         self._granted = granted_at_first
+        # Whose announcements these are: the same request, sent to two schedulers, is announced by both.
+        self._name = uuid.uuid4().hex
 
     async def view(self, team: str, now: datetime) -> TeamView:
         """The team's minutes; the version rises with every call, so that of two views the later wins."""
-        document = await self._load(team, now)
-        counted = await self._collection.find_one_and_update(
-            {"_id": team}, {"$inc": {"view_version": 1}}, return_document=True, projection={"view_version": 1}
-        )
-        lines = [line for book in await self._jobs.books(team) for line in book.lines]
+        document = await self._counted(team, now)
+        lines = await self._jobs.lines(team)
         granted = balance(_grants(document))
         used = -sum(line.seconds for line in lines if line.kind == "use")
         left = granted + balance(lines)
@@ -58,14 +61,13 @@ class TeamStore:
             used_seconds=used,
             reserved_seconds=granted - used - left,
             balance_seconds=left,
-            version=int(counted["view_version"]) if counted else 0,
+            version=int(document["view_version"]) + 1,
         )
 
     async def lines(self, team: str, now: datetime) -> list[LedgerEntry]:
         """The team's whole statement, oldest first."""
         document = await self._load(team, now)
-        books = await self._jobs.books(team)
-        return sorted([*_grants(document), *(line for book in books for line in book.lines)], key=lambda line: line.at)
+        return sorted([*_grants(document), *await self._jobs.lines(team)], key=lambda line: line.at)
 
     async def reservations(self, team: str) -> list[Reservation]:
         """What jobs that have not ended keep from the balance."""
@@ -79,40 +81,56 @@ class TeamStore:
             for job in await self._jobs.of_team(team)
         ]
 
-    async def look(self, team: str, now: datetime, *, member: str = "", besides: str | None = None) -> TeamLook:
-        """What admission looks at; `besides` is the job that asks."""
-        document = await self._load(team, now)
-        books = {book.job_id: book for book in await self._jobs.books(team)}
+    async def look(
+        self, team: str, now: datetime, *, member: str = "", besides: str | None = None, afresh: bool = False
+    ) -> TeamLook:
+        """What admission looks at; `besides` is the job that asks. `afresh` asks the store, as a no should: what is remembered
+        may lack what another scheduler has given back."""
+        found = {
+            document["_id"]: document async for document in self._collection.find({"_id": {"$in": [team, _EVERYBODY]}})
+        }
+        document = found.get(team) or await self._load(team, now)
+        if afresh:
+            self._books.forget(team)
+        accounts = await self._books.of(team, int(document["version"]))
         pending = [
             entry
             for entry in document["pending"]
-            if entry["job_id"] != besides and not (entry["job_id"] in books and books[entry["job_id"]].lines)
+            if entry["job_id"] not in accounts or not accounts[entry["job_id"]].booked
         ]
-        left = balance(_grants(document)) + sum(book.seconds for book in books.values())
+        others = [entry for entry in pending if entry["job_id"] != besides]
+        left = balance(_grants(document)) + sum(account.seconds for account in accounts.values())
         cap = document.get("member_cap_minutes")
-        of_member = sum(book.seconds for book in books.values() if book.capped and book.created_by == member)
-        under_way = sum(int(entry["seconds"]) for entry in pending if entry.get("capped") and entry.get("by") == member)
+        of_member = sum(one.seconds for one in accounts.values() if one.capped and one.created_by == member)
+        under_way = sum(int(entry["seconds"]) for entry in others if entry.get("capped") and entry.get("by") == member)
+        pauses = (_pause(found[name], now) for name in (team, _EVERYBODY) if name in found)
         return TeamLook(
-            left=left - sum(int(entry["seconds"]) for entry in pending),
+            left=left - sum(int(entry["seconds"]) for entry in others),
             version=int(document["version"]),
-            jobs=sum(book.alive for book in books.values()) + len(pending),
+            jobs=sum(account.alive for account in accounts.values()) + len(others),
             member_left=None if cap is None else int(cap) * 60 + of_member - under_way,
-            pause=_pause(document, now),
+            pause=next((pause for pause in pauses if pause is not None), None),
+            pending=pending,
         )
 
     async def reserve(
-        self, team: str, job_id: str, seconds: int, now: datetime, *, version: int, by: str = "", capped: bool = True
+        self, team: str, job_id: str, seconds: int, now: datetime, look: TeamLook, *, by: str = "", capped: bool = True
     ) -> bool:
-        """Announce a reservation before its job is inserted; False where another one came between (look again)."""
-        entry = {"job_id": job_id, "seconds": seconds, "at": now, "by": by, "capped": capped}
+        """Announce a reservation before its job is inserted; False where another one came since the look. Those whose jobs have
+        their own lines by now need no announcement any more."""
+        entry = {"job_id": job_id, "seconds": seconds, "at": now, "by": by, "capped": capped, "from": self._name}
+        waiting = [one for one in look.pending if (one["job_id"], one.get("from")) != (job_id, self._name)]
         result = await self._collection.update_one(
-            {"_id": team, "version": version}, {"$push": {"pending": entry}, "$inc": {"version": 1}}
+            {"_id": team, "version": look.version}, {"$set": {"pending": [*waiting, entry]}, "$inc": {"version": 1}}
         )
+        if result.matched_count == 1:
+            self._books.reserved(team, look.version)
         return result.matched_count == 1
 
-    async def arrived(self, team: str, job_id: str) -> None:
-        """The job is inserted (or never will be): its own line counts from now on."""
-        await self._collection.update_one({"_id": team}, {"$pull": {"pending": {"job_id": job_id}}})
+    async def withdraw(self, team: str, job_id: str) -> None:
+        """What was announced here for a job that didn't come to be, or that another scheduler made, counts no longer."""
+        ours = {"job_id": job_id, "from": self._name}
+        await self._collection.update_one({"_id": team}, {"$pull": {"pending": ours}, "$inc": {"version": 1}})
 
     async def drop_stale_reservations(self, now: datetime) -> None:
         """Forget announcements whose submitter died before it inserted the job."""
@@ -214,6 +232,16 @@ class TeamStore:
 
     def _named(self, where: Document):  # type: ignore[no-untyped-def]  # motor's cursor has no public type
         return self._collection.find(where, {"pause": 1})
+
+    async def _counted(self, team: str, now: datetime) -> Document:
+        """The team's document, its count of views raised by one after it was read."""
+        while True:
+            document = await self._load(team, now)
+            counted = await self._collection.update_one(
+                {"_id": team, "view_version": document["view_version"]}, {"$inc": {"view_version": 1}}
+            )
+            if counted.matched_count == 1:
+                return document
 
     async def _load(self, team: str, now: datetime) -> Document:
         document = await self._collection.find_one({"_id": team})

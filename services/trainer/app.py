@@ -14,6 +14,7 @@ from aiohttp import web
 from services.trainer.attempt import Tools
 from services.trainer.data import DatasetCache
 from services.trainer.domain import trainer_id
+from services.trainer.ears import Ears
 from services.trainer.handlers import CommandHandlers
 from services.trainer.heartbeat import Heart
 from services.trainer.holdings import Holdings
@@ -23,6 +24,7 @@ from services.trainer.patience import Patience
 from services.trainer.reporter import Reporter
 from services.trainer.settings import TrainerSettings
 from services.trainer.threads import abandonable
+from shared.contract.events import TrainerPinged
 from shared.contract.topology import trainer_queue
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.service import Runtime
@@ -62,6 +64,7 @@ async def compose(runtime: Runtime[TrainerSettings], _: web.Application) -> None
     )
     holdings = Holdings(tools, machine.slots, runtime.metrics)
     runtime.stack.callback(holdings.kill_all)
+    ears = Ears(reporter, bus)
     gauge = meter(machine, os.environ, clock)
     heart = Heart(
         reporter,
@@ -72,6 +75,8 @@ async def compose(runtime: Runtime[TrainerSettings], _: web.Application) -> None
         started_at=clock.now(),
         seconds=settings.heartbeat_seconds,
         held=holdings.held,
+        ears=ears,
+        leave_early=runtime.stopping.set,
     )
 
     async def drain() -> None:
@@ -83,8 +88,10 @@ async def compose(runtime: Runtime[TrainerSettings], _: web.Application) -> None
     runtime.on_drain(drain)
     runtime.duty("meter", gauge.look, seconds=METER_SECONDS)
     # The queue first: whoever hears a heartbeat may send a command.
-    await bus.consume(trainer_queue(trainer), CommandHandlers(holdings, reporter, runtime.stopping.set).table())
-    holdings.changed = runtime.duty("heartbeat", heart.beat, seconds=settings.heartbeat_seconds).wake
+    commands = CommandHandlers(holdings, reporter, heart.silent_for, runtime.stopping.set)
+    await bus.consume(trainer_queue(trainer), {**commands.table(), TrainerPinged: ears.heard})
+    runtime.duty("ping", ears.round, seconds=settings.heartbeat_seconds)
+    holdings.changed = ears.changed = runtime.duty("heartbeat", heart.beat, seconds=settings.heartbeat_seconds).wake
 
 
 def claim(work_dir: Path) -> int:

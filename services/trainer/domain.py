@@ -80,8 +80,11 @@ class Answer(Enum):
     STALE = auto()
 
 
-def answer_assign(attempt: int, *, held: int | None, over: int | None, free_slots: int, draining: bool) -> Answer:
-    """`held` and `over` are the attempts at the same job that we hold and that were the last to end here, if any.
+def answer_assign(
+    attempt: int, *, held: int | None, over: int | None, free_slots: int, draining: bool, unheard: bool
+) -> Answer:
+    """`held` and `over` are the attempts at the same job that we hold and that were the last to end here, if any; `unheard`
+    tells that no heartbeat of ours was confirmed for a lease: the assignment may be of old, and the job somebody else's.
 
     A newer attempt than the held one means that the old one was given up: it makes way and leaves its slot.
     """
@@ -89,7 +92,7 @@ def answer_assign(attempt: int, *, held: int | None, over: int | None, free_slot
         return Answer.STALE
     if held is not None and attempt <= held:
         return Answer.ANNOUNCE_AGAIN if attempt == held else Answer.STALE
-    if draining:
+    if draining or unheard:
         return Answer.REFUSE
     if held is not None:
         return Answer.REPLACE
@@ -238,7 +241,7 @@ def stalled(phase: Phase, *, seconds: float, step: int) -> Reason:
     return failure("stalled", f"The training process {what} and was ended.")
 
 
-def refusal(*, draining: bool) -> Reason:
+def refusal(*, draining: bool, unheard: bool) -> Reason:
     """Why an assignment was handed back at once."""
-    why = "is being shut down" if draining else "has no free slot"
+    why = "is being shut down" if draining else "was out of reach for a while" if unheard else "has no free slot"
     return Reason(code="no_slot", message=f"The trainer {why}; the job goes on elsewhere.")

@@ -14,11 +14,15 @@ from shared.runtime.bus import Handlers
 
 
 class CommandHandlers:
-    """What JobAssign, JobStop and TrainerDrain do. `leave` begins the end of this process, as SIGTERM does."""
+    """What JobAssign, JobStop and TrainerDrain do. `silent_for` tells for how many seconds no heartbeat was confirmed; `leave`
+    begins the end of this process, as SIGTERM does."""
 
-    def __init__(self, holdings: Holdings, reporter: Reporter, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, holdings: Holdings, reporter: Reporter, silent_for: Callable[[], float], leave: Callable[[], None]
+    ) -> None:
         self._holdings = holdings
         self._reporter = reporter
+        self._silent_for = silent_for
         self._leave = leave
 
     def table(self) -> Handlers:
@@ -29,12 +33,14 @@ class CommandHandlers:
         """Hold the job, say again that we do, or hand it back at once."""
         order = _order(envelope)
         held = self._holdings.attempt_of(order.job_id)
+        unheard = self._silent_for() >= order.assign.lease_seconds
         answer = answer_assign(
             order.attempt,
             held=None if held is None else held.order.attempt,
             over=self._holdings.last_over(order.job_id),
             free_slots=self._holdings.free_slots,
             draining=self._holdings.draining,
+            unheard=unheard,
         )
         match answer:
             case Answer.ACCEPT:
@@ -47,7 +53,7 @@ class CommandHandlers:
                 assert held is not None
                 await held.voice.tell(TrainingAccepted(trainer=self._reporter.trainer))
             case Answer.REFUSE:
-                await self._refuse(order)
+                await self._refuse(order, unheard=unheard)
             case Answer.STALE:
                 raise Stale(f"attempt {order.attempt} of job {order.job_id} was here before")
 
@@ -68,10 +74,10 @@ class CommandHandlers:
         self._holdings.draining = True
         self._leave()
 
-    async def _refuse(self, order: Order) -> None:
+    async def _refuse(self, order: Order, *, unheard: bool) -> None:
         """Hand an attempt back. What it knows of its checkpoint is what the scheduler told us."""
         known = order.assign.known_step
-        reason = refusal(draining=self._holdings.draining)
+        reason = refusal(draining=self._holdings.draining, unheard=unheard)
         ended = TrainingEnded(outcome="drained", step=known, checkpoint_step=known, stepping_seconds=0.0, reason=reason)
         await self._reporter.publish(self._reporter.about(order, ended))
         self._holdings.remember_over(order)

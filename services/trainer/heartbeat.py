@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from services.trainer.domain import Lease
+from services.trainer.ears import Ears
 from services.trainer.machine import Machine
 from services.trainer.meter import Reading
 from services.trainer.reporter import Reporter
@@ -25,7 +26,8 @@ _PATIENCE = 0.2
 
 class Heart:
     """`beat` once per round; `leave` once, at the very end. `held` gives the jobs whose leases still hold, with them;
-    `reading` how busy the machine was when it was last looked at."""
+    `reading` how busy the machine was when it was last looked at. `leave_early` is called once where commands don't reach this
+    trainer any more."""
 
     def __init__(
         self,
@@ -38,6 +40,8 @@ class Heart:
         started_at: datetime,
         seconds: float,
         held: Callable[[], Sequence[tuple[HeldJob, Lease]]],
+        ears: Ears,
+        leave_early: Callable[[], None],
     ) -> None:
         self._reporter = reporter
         self._machine = machine
@@ -47,10 +51,17 @@ class Heart:
         self._started_at = started_at
         self._seconds = seconds
         self._held = held
+        self._ears = ears
+        self._leave_early = leave_early
+        self._confirmed = clock.monotonic()
         self._turn = asyncio.Lock()
         self._gone = False
         self._log = log.get("heartbeat")
         self.draining = False
+
+    def silent_for(self) -> float:
+        """Seconds since the last heartbeat that was confirmed was sent, or since the beginning."""
+        return self._clock.monotonic() - self._confirmed
 
     async def beat(self) -> None:
         """Publish one heartbeat; a confirm renews the leases of the jobs that it names."""
@@ -65,7 +76,8 @@ class Heart:
                 device=self._machine.device,
                 memory_bytes=self._machine.memory_bytes,
                 held=[job for job, _ in held],
-                draining=self.draining,
+                # To those who give out jobs it is the same: this one takes none.
+                draining=self.draining or self._ears.deaf,
                 started_at=self._started_at,
                 labels=self._labels,
                 utilization=reading.utilization,
@@ -80,8 +92,13 @@ class Heart:
             except (Retry, TimeoutError) as error:
                 self._log.warning("heartbeat.unconfirmed", error=repr(error))
                 return
+            self._confirmed = sent
             for _, lease in held:
                 lease.renew(sent, self._clock.monotonic())
+            self._ears.confirmed()
+            if self._ears.hopeless and not self.draining:
+                self._log.warning("trainer.deaf", trainer=self._reporter.trainer)
+                self._leave_early()
 
     async def leave(self) -> None:
         """Say that we are gone. No heartbeat follows. A broker that can't be reached learns it when the heartbeats stop."""

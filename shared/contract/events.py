@@ -156,6 +156,12 @@ class TrainerHeartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.h
     memory_used_bytes: int | None = None
 
 
+class TrainerPinged(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.pinged.v1"):
+    """A trainer speaks to itself through its own queue: where this comes back, commands come through."""
+
+    trainer: str
+
+
 class TrainerGone(msgspec.Struct, frozen=True, kw_only=True, tag="trainer.gone.v1"):
     """A trainer ended in good order and holds nothing."""
 
@@ -255,13 +261,19 @@ Fact = (
     | TrainingEnded
     | ModelExported
 )
-Command = JobAssign | JobStop | TrainerDrain
+Command = JobAssign | JobStop | TrainerDrain | TrainerPinged
 Message = Fact | Command
 # What is no longer sent, but may still lie in a queue.
 Older = JobStopV1
 
 # Lost without harm: published without persistence and never kept in an outbox.
-TRANSIENT: tuple[type[Message], ...] = (TrainingProgressed, TrainerHeartbeat, SchedulerWrote, SchedulerPinged)
+TRANSIENT: tuple[type[Message], ...] = (
+    TrainingProgressed,
+    TrainerHeartbeat,
+    TrainerPinged,
+    SchedulerWrote,
+    SchedulerPinged,
+)
 
 # Old struct -> how to make the next version of it.
 UPCASTS: dict[type[Any], Callable[[Any], Message]] = {JobStopV1: lambda old: JobStop(reason=old.reason)}

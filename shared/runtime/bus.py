@@ -1,14 +1,16 @@
 """The message bus: the only import of aio_pika.
 
 Owns connections, the declared topology, and how messages are published: persistent, confirmed, with a timeout; commands
-mandatory. What becomes of a delivered message is in deliveries.py. A queue is never a place for long work: a handler is
-cancelled when its channel dies.
+mandatory, each trainer's on a channel of its own. What becomes of a delivered message is in deliveries.py. A queue is never a
+place for long work: a handler is cancelled when its channel dies.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import aio_pika
@@ -24,12 +26,17 @@ from shared.contract.topology import DELIVERY_LIMIT, Queue
 from shared.contract.wire import Envelope, encode
 from shared.runtime import log
 from shared.runtime.deliveries import Deliveries, Handler, Handlers
+from shared.runtime.locks import KeyedLocks
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 
 __all__ = ["Bus", "Handler", "Handlers", "RabbitBus", "Unroutable"]
 
 _PUBLISH_TIMEOUT = 10.0
+_COMMAND_TIMEOUT = 4.0
+_CLOSE_TIMEOUT = 2.0
+# Channels for commands; more trainers than that share them by turns.
+_MOST_LANES = 256
 _HEARTBEAT_SECONDS = 5
 _BROKER_ERRORS = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError, OSError)
 
@@ -73,7 +80,7 @@ class RabbitBus:
         self._connection: AbstractRobustConnection | None = None
         self._publishing: AbstractRobustChannel | None = None
         self._facts: aio_pika.abc.AbstractExchange | None = None
-        self._commands: aio_pika.abc.AbstractExchange | None = None
+        self._commands: CommandLanes | None = None
         self._consuming: list[tuple[AbstractRobustChannel, AbstractRobustQueue, str]] = []
         self._handling: set[asyncio.Task[Any]] = set()
 
@@ -116,13 +123,21 @@ class RabbitBus:
 
     async def publish(self, envelope: Envelope) -> None:
         """See Bus."""
-        assert self._facts is not None, "connect() first"
-        await self._send(self._facts, routing_key(envelope.body), envelope, mandatory=False)
+        facts = self._facts
+        assert facts is not None, "connect() first"
+        message = _message(envelope)
+        await self._confirmed(
+            envelope, _PUBLISH_TIMEOUT, facts.publish(message, routing_key(envelope.body), mandatory=False)
+        )
 
     async def command(self, queue: str, envelope: Envelope) -> None:
         """See Bus."""
         assert self._commands is not None, "connect() first"
-        await self._send(self._commands, queue, envelope, mandatory=True)
+        try:
+            await self._confirmed(envelope, _COMMAND_TIMEOUT, self._commands.publish(_message(envelope), queue))
+        except PublishError as error:
+            self._metrics.published.labels(envelope.type, "unroutable").inc()
+            raise Unroutable(f"{envelope.type} to {queue}") from error
 
     async def consume(self, queue: Queue, handlers: Handlers) -> None:
         """See Bus."""
@@ -173,7 +188,8 @@ class RabbitBus:
     async def _prepare(self) -> None:
         self._publishing = await self._open_channel(on_return_raises=True)
         self._facts = await self._publishing.declare_exchange(topology.EVENTS_EXCHANGE, "topic", durable=True)
-        self._commands = await self._publishing.declare_exchange(topology.COMMANDS_EXCHANGE, "direct", durable=True)
+        await self._publishing.declare_exchange(topology.COMMANDS_EXCHANGE, "direct", durable=True)
+        self._commands = CommandLanes(partial(self._open_channel, on_return_raises=True))
         for queue in topology.QUEUES:
             await self._declare(self._publishing, queue)
 
@@ -197,31 +213,63 @@ class RabbitBus:
             await declared.bind(topology.COMMANDS_EXCHANGE, queue.command_key)
         return declared
 
-    async def _send(
-        self, exchange: aio_pika.abc.AbstractExchange, key: str, envelope: Envelope, *, mandatory: bool
-    ) -> None:
-        message = aio_pika.Message(
-            encode(envelope),
-            content_type="application/json",
-            delivery_mode=1 if isinstance(envelope.body, TRANSIENT) else 2,
-            message_id=envelope.id,
-            type=envelope.type,
-            timestamp=envelope.time,
-            app_id=envelope.source,
-            correlation_id=envelope.correlation_id,
-            headers=_headers(envelope),
-        )
+    async def _confirmed(self, envelope: Envelope, seconds: float, publish: Awaitable[object]) -> None:
+        """Returns once the broker has it. Raises Retry where it can't be reached in time."""
         try:
             # Not the client's own timeout: that one doesn't count while it waits for the connection to come back.
-            async with asyncio.timeout(_PUBLISH_TIMEOUT):
-                await exchange.publish(message, key, mandatory=mandatory)
-        except PublishError as error:
-            self._metrics.published.labels(envelope.type, "unroutable").inc()
-            raise Unroutable(f"{envelope.type} to {key}") from error
+            async with asyncio.timeout(seconds):
+                await publish
+        except PublishError:
+            raise
         except _BROKER_ERRORS as error:
             self._metrics.published.labels(envelope.type, "failed").inc()
             raise Retry(f"the broker did not take {envelope.type}: {error!r}") from error
         self._metrics.published.labels(envelope.type, "confirmed").inc()
+
+
+class CommandLanes:
+    """A channel for the commands to each queue, made anew after one that wasn't confirmed in time.
+
+    The broker works a channel's messages off in turn: one for a trainer's queue that has no leader (it was declared right
+    before the broker died) keeps all that come after it waiting, for ever.
+    """
+
+    def __init__(self, open_channel: Callable[[], Awaitable[AbstractRobustChannel]]) -> None:
+        self._open_channel = open_channel
+        self._opening = KeyedLocks()
+        self._channels: OrderedDict[str, AbstractRobustChannel] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._log = log.get("bus")
+
+    async def publish(self, message: aio_pika.Message, queue: str) -> None:
+        """Returns once confirmed; whoever stops waiting gives the queue's channel up. Raises PublishError without a queue."""
+        async with self._opening.hold(queue):
+            channel = self._channels.get(queue)
+            if channel is None:
+                channel = self._channels[queue] = await self._open_channel()
+            self._channels.move_to_end(queue)
+            if len(self._channels) > _MOST_LANES:
+                self._give_up(*next(iter(self._channels.items())))
+        exchange = await channel.get_exchange(topology.COMMANDS_EXCHANGE, ensure=False)
+        try:
+            await exchange.publish(message, queue, mandatory=True)
+        except (asyncio.CancelledError, PublishError):
+            self._give_up(queue, channel)
+            raise
+
+    def _give_up(self, queue: str, channel: AbstractRobustChannel) -> None:
+        if self._channels.get(queue) is channel:
+            del self._channels[queue]
+            task = asyncio.create_task(self._close(channel))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _close(self, channel: AbstractRobustChannel) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await channel.close()
+        except _BROKER_ERRORS as error:
+            self._log.info("bus.close_failed", error=repr(error))
 
 
 class _RabbitDelivery:
@@ -268,6 +316,20 @@ class _RabbitDelivery:
             await message.nack(requeue=True)
             return
         await message.ack()
+
+
+def _message(envelope: Envelope) -> aio_pika.Message:
+    return aio_pika.Message(
+        encode(envelope),
+        content_type="application/json",
+        delivery_mode=1 if isinstance(envelope.body, TRANSIENT) else 2,
+        message_id=envelope.id,
+        type=envelope.type,
+        timestamp=envelope.time,
+        app_id=envelope.source,
+        correlation_id=envelope.correlation_id,
+        headers=_headers(envelope),
+    )
 
 
 def _with_heartbeat(url: str) -> str:

@@ -157,10 +157,12 @@ class Bench:
             await begin(envelope)
 
         await bus.consume(trainer_queue(trainer.id), {**trainer.handlers, JobAssign: assign})
-        beating = Loop("heartbeat", trainer.heart.beat, seconds=settings.heartbeat_seconds, metrics=self._metrics)
-        trainer.yard.changed = beating.wake
-        task = asyncio.create_task(beating.run())
-        stack.callback(task.cancel)
+        duties = (("heartbeat", trainer.heart.beat), ("ping", trainer.ears.round))
+        pace = settings.heartbeat_seconds
+        beating, pinging = (Loop(name, duty, seconds=pace, metrics=self._metrics) for name, duty in duties)
+        trainer.yard.changed = trainer.ears.changed = beating.wake
+        for loop in (beating, pinging):
+            stack.callback(asyncio.create_task(loop.run()).cancel)
 
     async def _bus(self, stack: contextlib.AsyncExitStack, name: str) -> RabbitBus:
         bus = RabbitBus(self._broker.url, service=name, metrics=self._metrics, tracing=Tracing(name))

@@ -298,3 +298,5 @@ async def test_what_the_memory_does_not_know_it_does_not_answer(where: Document,
     await things.insert_one(plain())
     with pytest.raises(NotImplementedError):
         await things.update_one(where, update)
+    with pytest.raises(NotImplementedError):
+        await things.find_one({}, {"list.n": 1})

@@ -93,7 +93,8 @@ async def test_trains_from_assignment_to_model_and_tells_it_in_order(
     scheduler: Desk, start: Start, artifacts: Artifacts
 ) -> None:
     trainer = start(script={"maps": {"5": 0.4, "10": 0.3}}, PRETRAINED_DIR="", SLOTS="", TRAINER_LABELS="pool=lab")
-    first = await scheduler.heartbeat(lambda beat: True)
+    # It takes jobs once it knows that commands reach it.
+    first = await scheduler.heartbeat(lambda beat: not beat.draining)
     assert first.trainer.startswith("test-box-")
     assert (first.slots, first.accelerator, first.held, first.draining) == (1, "cpu", [], False)
     assert first.memory_bytes > 1 << 28

@@ -35,7 +35,6 @@ STEP_CHARGE = 0.25
 # A job of one minute makes so many steps.
 STEPS_A_MINUTE = int(60 / STEP_CHARGE)
 _PATIENCE = 60.0
-_QUEUE_SETTLES = 2.5
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -134,18 +133,20 @@ class Room:
         self.trainers = [Trainer(place, folder, common, seed) for place in range(trainers)]
         self._busy: set[Service | Trainer] = set()
         self._acts: set[asyncio.Task[None]] = set()
-        self._trainers_are_spared = False
+        self._watch: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Start everything."""
         (self.folder / "journal").mkdir()
         await asyncio.gather(*(one.start() for one in self._all()))
+        self._watch = asyncio.create_task(self._watch_over())
 
     async def close(self) -> None:
         """End everything."""
-        for task in self._acts:
+        tasks = [*self._acts, *([] if self._watch is None else [self._watch])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._acts, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for one in self._all():
             if one.process is not None and one.process.poll() is None:
                 one.kill()
@@ -205,7 +206,7 @@ class Room:
         kind: Callable[[Any], Awaitable[None]] = self.random.choices(
             [self._kill, self._freeze, self._terminate, self._drain], weights=[8, 4, 1, 1]
         )[0]
-        among: list[Service | Trainer] = [] if self._trainers_are_spared and kind != self._freeze else [*self.trainers]
+        among: list[Service | Trainer] = [*self.trainers]
         if kind in {self._kill, self._freeze}:
             among += self.schedulers * 2
         victims = [one for one in among if one not in self._busy]
@@ -232,6 +233,15 @@ class Room:
         task = asyncio.create_task(act())
         self._acts.add(task)
 
+    async def _watch_over(self) -> None:
+        """Whoever leaves by itself has a successor, as under every supervisor."""
+        while True:
+            for one in self.trainers:
+                if one not in self._busy and one.process is not None and one.process.poll() is not None:
+                    self._note("trainer left", one.log.stem)
+                    await one.start()
+            await asyncio.sleep(0.2)
+
     async def settled(self) -> None:
         """Once all that was begun is over and everybody is back."""
         await asyncio.gather(*self._acts)
@@ -241,14 +251,16 @@ class Room:
         print(f"{datetime.now(UTC):%H:%M:%S.%f}", what, whom)
 
     async def _kill_broker(self) -> None:
-        # Not where a trainer has just come: on RabbitMQ 3.10 a queue that was declared less than two seconds before stays
-        # without a leader for good.
-        self._trainers_are_spared = True
-        await until(lambda: self._busy.isdisjoint(self.trainers) and all(one.id() for one in self.trainers))
-        await asyncio.sleep(_QUEUE_SETTLES)
+        # On RabbitMQ 3.10 the queue of a trainer that has just come stays without a leader for good: it must notice and leave.
+        young = next((one for one in self.trainers if one not in self._busy), None)
+        if young is not None:
+            self._busy.add(young)
+            await self._kill(young)
+            await until(young.id)
+            await asyncio.sleep(0.3)
+            self._busy.discard(young)
         self._note("broker kill")
         await asyncio.to_thread(self.broker.kill)
-        self._trainers_are_spared = False
         await asyncio.to_thread(self.broker.start)
 
     async def _kill_store(self) -> None:

@@ -145,6 +145,8 @@ def projected(document: Document, projection: Document | None) -> Document:
             if parent not in source:
                 break
             source, target = source[parent], target.setdefault(parent, {})
+            if not isinstance(source, dict):
+                raise NotImplementedError(f"projection {path} into {type(source).__name__}")
         else:
             if name in source:
                 target[name] = copied(source[name])

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from services.trainer import domain
 from services.trainer.domain import Lease, LeaseLost, Order
+from services.trainer.ears import Ears
 from services.trainer.handlers import CommandHandlers
 from services.trainer.heartbeat import Heart
 from services.trainer.holdings import Holdings
@@ -33,6 +34,7 @@ from shared.contract.errors import Retry, Stale
 from shared.contract.events import (
     HeldJob,
     ModelExported,
+    TrainerPinged,
     TrainingAccepted,
     TrainingCheckpointed,
     TrainingEnded,
@@ -360,6 +362,7 @@ class FakeTrainer:
         reporter = RestlessReporter(bus, settings, trainer=self.id, clock=clock)
         self.yard = Yard(reporter, clock, settings)
         slots = [Slot(index, None, 1) for index in range(settings.slots)]
+        self.ears = Ears(reporter, bus)
         self.heart = Heart(
             reporter,
             machine=Machine(accelerator="cpu", device="fake", memory_bytes=MEMORY, slots=slots),
@@ -369,8 +372,11 @@ class FakeTrainer:
             started_at=clock.now(),
             seconds=settings.heartbeat_seconds,
             held=self.yard.held,
+            ears=self.ears,
+            leave_early=leave,
         )
-        self.handlers: Handlers = CommandHandlers(cast(Holdings, self.yard), reporter, leave).table()
+        commands = CommandHandlers(cast(Holdings, self.yard), reporter, self.heart.silent_for, leave)
+        self.handlers: Handlers = {**commands.table(), TrainerPinged: self.ears.heard}
 
     async def drain(self, seconds: float) -> None:
         """Hand everything back and say goodbye."""
@@ -387,7 +393,9 @@ async def compose(runtime: Runtime[FakeSettings], _: web.Application) -> None:
     trainer = FakeTrainer(settings, bus, runtime.clock, runtime.stopping.set)
     runtime.on_drain(partial(trainer.drain, settings.drain_seconds))
     await bus.consume(trainer_queue(trainer.id), trainer.handlers)
-    trainer.yard.changed = runtime.duty("heartbeat", trainer.heart.beat, seconds=settings.heartbeat_seconds).wake
+    runtime.duty("ping", trainer.ears.round, seconds=settings.heartbeat_seconds)
+    beating = runtime.duty("heartbeat", trainer.heart.beat, seconds=settings.heartbeat_seconds)
+    trainer.yard.changed = trainer.ears.changed = beating.wake
 
 
 if __name__ == "__main__":

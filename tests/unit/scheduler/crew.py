@@ -280,6 +280,7 @@ class Trainer:
             over=self._over.get(job_id),
             free_slots=self.slots - sum(not one.over for one in self.held.values()),
             draining=self.draining,
+            unheard=False,
         )
         lease = Lease(assign.lease_seconds, self._plant.clock.monotonic())
         attempt = Attempt(job_id, number, envelope.team, assign, lease)

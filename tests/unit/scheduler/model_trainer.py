@@ -70,6 +70,7 @@ def obey(trainer: Trainer, command: Command, view: JobView, without: Collection[
             over=None if "memory" in without else trainer.over or None,
             free_slots=int(held is None),
             draining=False,
+            unheard=False,
         )
         if answer not in (Answer.ACCEPT, Answer.REPLACE):
             return trainer

@@ -234,7 +234,7 @@ async def test_a_job_that_another_scheduler_admitted_is_what_was_asked_for(state
     jobs.refusals["a"] = Stale("admit does not apply")
 
     class Teams:
-        async def arrived(self, team: str, job_id: str) -> None:
+        async def withdraw(self, team: str, job_id: str) -> None:
             arrived.append((team, job_id))
 
     nothing = cast(Any, None)

@@ -55,7 +55,12 @@ Name = CheckpointName
 def test_answer_to_an_assignment(
     attempt: int, held: int | None, over: int | None, free: int, draining: bool, answer: Answer
 ) -> None:
-    assert answer_assign(attempt, held=held, over=over, free_slots=free, draining=draining) is answer
+    def asked(*, unheard: bool) -> Answer:
+        return answer_assign(attempt, held=held, over=over, free_slots=free, draining=draining, unheard=unheard)
+
+    assert asked(unheard=False) is answer
+    # A trainer that nobody has heard begins nothing.
+    assert asked(unheard=True) is (Answer.REFUSE if answer in (Answer.ACCEPT, Answer.REPLACE) else answer)
 
 
 @pytest.mark.parametrize(
@@ -231,5 +236,6 @@ def test_reasons_have_sentences() -> None:
     assert stop_reason("drained").code == "drained"
     assert failure("unheard_of", "It failed.").remedy
     assert failure("nan_loss", "It failed.").remedy != failure("unheard_of", "It failed.").remedy
-    assert "no free slot" in refusal(draining=False).message
-    assert "shut down" in refusal(draining=True).message
+    assert "no free slot" in refusal(draining=False, unheard=False).message
+    assert "shut down" in refusal(draining=True, unheard=True).message
+    assert "out of reach" in refusal(draining=False, unheard=True).message

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from services.trainer.domain import Lease, LeaseLost, Order
+from services.trainer.ears import Ears
+from services.trainer.handlers import CommandHandlers
 from services.trainer.heartbeat import Heart
 from services.trainer.machine import Machine, Slot
 from services.trainer.meter import Reading
@@ -20,11 +25,12 @@ from shared.contract.events import (
     JobAssign,
     TrainerGone,
     TrainerHeartbeat,
+    TrainerPinged,
     TrainingAccepted,
     TrainingEnded,
     TrainingProgressed,
 )
-from shared.contract.topology import Queue
+from shared.contract.topology import Queue, trainer_queue
 from shared.contract.wire import Envelope, decode
 from shared.runtime.bus import Handlers
 from shared.runtime.metrics import Metrics
@@ -85,14 +91,17 @@ class World:
         self.slow = bus
         self.clock = LoopClock()
         numbers = itertools.count(1)
+        self.bus = bus or MemoryBus(self.broker, service="trainer", metrics=Metrics())
         self.reporter = Reporter(
-            bus or MemoryBus(self.broker, service="trainer", metrics=Metrics()),
+            self.bus,
             trainer="t1",
             clock=self.clock,
             new_id=lambda: f"id{next(numbers)}",
         )
         self.lease = Lease(25, self.clock.monotonic())
         self.voice = Voice(self.reporter, ORDER, self.lease, self.clock)
+        self.ears = Ears(self.reporter, self.bus)
+        self.left = 0
 
     def heard(self) -> list[Envelope]:
         if self.slow is not None:
@@ -110,7 +119,12 @@ class World:
             started_at=STARTED,
             seconds=2.0,
             held=lambda: held,
+            ears=self.ears,
+            leave_early=self.leave,
         )
+
+    def leave(self) -> None:
+        self.left += 1
 
 
 def test_a_fact_says_whose_it_is() -> None:
@@ -264,3 +278,83 @@ class TestHeart:
             assert world.heard() == []
 
         run(go())
+
+
+class TestEars:
+    def test_it_takes_no_jobs_until_its_own_word_has_come_back(self) -> None:
+        async def go() -> None:
+            world = World()
+            assert isinstance(world.bus, MemoryBus)
+            heart = world.heart([])
+            await heart.beat()
+            # Nothing can come through a queue that isn't there.
+            await world.ears.round()
+            await heart.beat()
+            await world.bus.consume(trainer_queue("t1"), {TrainerPinged: world.ears.heard})
+            await world.ears.round()
+            await asyncio.sleep(0.1)
+            await heart.beat()
+            said = [e.body for e in world.heard()]
+            assert [beat.draining for beat in said if isinstance(beat, TrainerHeartbeat)] == [True, True, False]
+
+        run(go())
+
+    def test_one_that_hears_nothing_while_it_is_heard_leaves_for_another_to_take_its_place(self) -> None:
+        async def go() -> None:
+            world = World()
+            heart = world.heart([])
+            await world.ears.heard(world.reporter.own(TrainerPinged(trainer="t1")))
+            for number in range(30):
+                if number == 10:
+                    # An outage is nobody's deafness.
+                    world.broker.down()
+                    for _ in range(50):
+                        await heart.beat()
+                    await world.ears.round()
+                    world.broker.up()
+                await heart.beat()
+                heart.draining = world.left > 0
+                assert world.ears.deaf is (number >= 2)
+                assert world.left == (number >= 19)
+
+        run(go())
+
+    def test_somebody_elses_word_tells_nothing(self) -> None:
+        async def go() -> None:
+            world = World()
+            other = msgspec.structs.replace(world.reporter.own(TrainerPinged(trainer="t2")), source="t2")
+            with pytest.raises(Stale):
+                await world.ears.heard(other)
+            assert world.ears.deaf
+
+        run(go())
+
+
+def test_a_trainer_that_was_out_of_reach_for_a_lease_hands_an_assignment_back() -> None:
+    """It was frozen: by now the attempt may be over and the job somebody else's."""
+
+    async def go() -> None:
+        world = World()
+        heart = world.heart([])
+        await heart.beat()
+        holdings = SimpleNamespace(attempt_of=lambda _: None, last_over=lambda _: None, free_slots=1, draining=False)
+        begun: list[Order] = []
+        over: list[Order] = []
+        holdings.begin, holdings.remember_over = begun.append, over.append
+        handlers = CommandHandlers(cast(Any, holdings), world.reporter, heart.silent_for, world.leave)
+        envelope = msgspec.structs.replace(world.reporter.about(ORDER, ORDER.assign), id="e1")
+        await asyncio.sleep(24.9)
+        await handlers.assign(envelope)
+        assert (len(begun), len(over)) == (1, 0)
+        await asyncio.sleep(0.2)
+        await handlers.assign(envelope)
+        assert (len(begun), len(over)) == (1, 1)
+        ended = world.heard()[-1].body
+        assert isinstance(ended, TrainingEnded)
+        assert ended.reason is not None
+        assert (ended.outcome, ended.reason.code) == ("drained", "no_slot")
+        await heart.beat()
+        await handlers.assign(envelope)
+        assert len(begun) == 2
+
+    run(go())
