@@ -20,11 +20,11 @@ from services.scheduler.figures import Figures
 from services.scheduler.handlers import Facts
 from services.scheduler.http import Routes
 from services.scheduler.leader import Leadership
+from services.scheduler.members import MemberStore
 from services.scheduler.nudge import Nudger
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.records import AuditLog, CapacityHistory
 from services.scheduler.reserve import Reservations
-from services.scheduler.roles import Roles
 from services.scheduler.room import RoomViews
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore, TrainerStore
@@ -33,11 +33,12 @@ from services.scheduler.team_http import TeamRoutes
 from services.scheduler.teams import TeamStore
 from services.scheduler.teller import Teller
 from shared.contract import topology
-from shared.contract.events import Message, SchedulerPinged
+from shared.contract.events import MembersAsked, Message, SchedulerPinged
 from shared.contract.jobs import TERMINAL
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.outbox import Relay
+from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
 
 NAME = "scheduler"
@@ -56,8 +57,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     jobs = JobStore(database, about_job)
     trainers = TrainerStore(database)
     teams = TeamStore(database, jobs, settings.team_minutes * 60)
+    members = MemberStore(teams, runtime.envelope)
     audit, capacity = AuditLog(database), CapacityHistory(database)
-    for part in (jobs, audit, capacity):
+    for part in (jobs, members, audit, capacity):
         await part.prepare()
     bus = await runtime.bus()
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
@@ -99,6 +101,10 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         teller.touch(team)
         telling.wake()
 
+    async def asked(_: Envelope) -> None:
+        teller.ask_members()
+        telling.wake()
+
     # Who plans, and what begins and ends with it.
     facts = Facts(
         jobs=jobs,
@@ -118,7 +124,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     async def takes(_: int) -> None:
         ears.forget()
         await board.go_live()
-        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), SchedulerPinged: ears.heard})
+        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), SchedulerPinged: ears.heard, MembersAsked: asked})
         room_changed()
         relaying.wake()
 
@@ -152,7 +158,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         clock=clock,
         changed=changed,
     )
-    teller = Teller(board=board, teams=teams, bus=bus, clock=clock, term=term, envelope=runtime.envelope)
+    teller = Teller(
+        board=board, teams=teams, members=members, bus=bus, clock=clock, term=term, envelope=runtime.envelope
+    )
     planner = Planner(
         jobs=jobs,
         board=board,
@@ -175,10 +183,15 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     auditor = Auditor(jobs=jobs, board=board, term=term, changed=changed)
     recorder = CapacityRecorder(board=board, history=capacity, clock=clock, lease=lease, term=term)
     relay = Relay(jobs.collection, bus, runtime.metrics)
+    member_relay = Relay(members.collection, bus, runtime.metrics)
 
     async def relay_if_planning() -> None:
         if term() is not None:
             await relay.relay_once()
+
+    async def relay_members_if_planning() -> None:
+        if term() is not None:
+            await member_relay.relay_once()
 
     async def ping_if_planning() -> None:
         if term() is not None:
@@ -186,6 +199,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
 
     # What others wait for is tried again soon after an outage.
     relaying = runtime.duty("outbox", relay_if_planning, seconds=1, longest_pause=_SOON)
+    telling_members = runtime.duty("members", relay_members_if_planning, seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
     runtime.duty("ping", ping_if_planning, seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=0.5)
@@ -198,8 +212,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.on_drain(leadership.resign)
 
     # HTTP.
-    roles, acts = Roles(teams), Acts(audit, clock)
-    views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
+    roles, acts = Roles(members.standing), Acts(audit, clock)
+    app.middlewares.append(roles.middleware)
+    views = RoomViews(board=board, teams=teams, members=members, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
         settings=settings,
         jobs=jobs,
@@ -210,7 +225,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         seen=seen,
         released=cleaner.release_parent,
     )
-    team_routes = TeamRoutes(settings=settings, teams=teams, roles=roles, acts=acts, clock=clock)
+    team_routes = TeamRoutes(
+        settings=settings, teams=teams, members=members, acts=acts, clock=clock, listed=telling_members.wake
+    )
     admin_routes = AdminRoutes(
         settings=settings,
         jobs=jobs,

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from services.scheduler.board import Board
 from services.scheduler.domain import Job
+from services.scheduler.members import MemberStore
 from services.scheduler.plan import Standing, Trainer, is_live
 from services.scheduler.teams import TeamStore
 from shared.contract.api.admin import HeldJobRow, QueueRow, TeamRow, TrainerRow
@@ -23,9 +24,12 @@ Places = Callable[[datetime], Awaitable[list[QueuePlace]]]
 class RoomViews:
     """Reads the board, which is read from the store again where this scheduler isn't the one that plans."""
 
-    def __init__(self, *, board: Board, teams: TeamStore, places: Places, clock: Clock, lease: timedelta) -> None:
+    def __init__(
+        self, *, board: Board, teams: TeamStore, members: MemberStore, places: Places, clock: Clock, lease: timedelta
+    ) -> None:
         self._board = board
         self._teams = teams
+        self._members = members
         self._places = places
         self._clock = clock
         self._lease = lease
@@ -39,7 +43,7 @@ class RoomViews:
         return [
             TeamRow(
                 minutes=await self._teams.view(team, now),
-                members=len(await self._teams.members(team, now)),
+                members=len(await self._members.all(team, now)),
                 waiting=waiting[team],
                 running=active[team],
                 usage_seconds=standings.get(team, Standing()).usage_seconds,

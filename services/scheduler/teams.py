@@ -1,4 +1,4 @@
-"""What the scheduler keeps of teams: grants, members, limits, pauses, and reservations on their way into a job.
+"""What the scheduler keeps of teams: grants, limits, pauses, and reservations on their way into a job.
 
 Owns that no minute is spent twice: a reservation is announced here, guarded by the team's version, before its job is
 inserted. A balance is nowhere kept: it is the sum of the grants here and of the ledger lines in the jobs. Nothing here decides.
@@ -12,7 +12,7 @@ import msgspec
 
 from services.scheduler.budget import balance
 from services.scheduler.store import JobStore
-from shared.contract.api.teams import Member, Pause, Reservation
+from shared.contract.api.teams import Pause, Reservation
 from shared.contract.errors import NotFound, UserError
 from shared.contract.views import LedgerEntry, TeamView
 from shared.runtime.mongo import Database, Document, DuplicateKeyError, from_document, to_document
@@ -38,14 +38,14 @@ class TeamStore:
     """Teams. One that is first heard of is made with the installation's season grant (seconds)."""
 
     def __init__(self, database: Database, jobs: JobStore, granted_at_first: int) -> None:
-        self._collection = database["teams"]
+        self.collection = database["teams"]
         self._jobs = jobs
         self._granted = granted_at_first
 
     async def view(self, team: str, now: datetime) -> TeamView:
         """The team's minutes; the version rises with every call, so that of two views the later wins."""
-        document = await self._load(team, now)
-        counted = await self._collection.find_one_and_update(
+        document = await self.load(team, now)
+        counted = await self.collection.find_one_and_update(
             {"_id": team}, {"$inc": {"view_version": 1}}, return_document=True, projection={"view_version": 1}
         )
         lines = [line for book in await self._jobs.books(team) for line in book.lines]
@@ -63,7 +63,7 @@ class TeamStore:
 
     async def lines(self, team: str, now: datetime) -> list[LedgerEntry]:
         """The team's whole statement, oldest first."""
-        document = await self._load(team, now)
+        document = await self.load(team, now)
         books = await self._jobs.books(team)
         return sorted([*_grants(document), *(line for book in books for line in book.lines)], key=lambda line: line.at)
 
@@ -81,7 +81,7 @@ class TeamStore:
 
     async def look(self, team: str, now: datetime, *, member: str = "", besides: str | None = None) -> TeamLook:
         """What admission looks at; `besides` is the job that asks."""
-        document = await self._load(team, now)
+        document = await self.load(team, now)
         books = {book.job_id: book for book in await self._jobs.books(team)}
         pending = [
             entry
@@ -105,19 +105,19 @@ class TeamStore:
     ) -> bool:
         """Announce a reservation before its job is inserted; False where another one came between (look again)."""
         entry = {"job_id": job_id, "seconds": seconds, "at": now, "by": by, "capped": capped}
-        result = await self._collection.update_one(
+        result = await self.collection.update_one(
             {"_id": team, "version": version}, {"$push": {"pending": entry}, "$inc": {"version": 1}}
         )
         return result.matched_count == 1
 
     async def arrived(self, team: str, job_id: str) -> None:
         """The job is inserted (or never will be): its own line counts from now on."""
-        await self._collection.update_one({"_id": team}, {"$pull": {"pending": {"job_id": job_id}}})
+        await self.collection.update_one({"_id": team}, {"$pull": {"pending": {"job_id": job_id}}})
 
     async def drop_stale_reservations(self, now: datetime) -> None:
         """Forget announcements whose submitter died before it inserted the job."""
         before = now - _PENDING_LIFETIME
-        await self._collection.update_many(
+        await self.collection.update_many(
             {"pending.at": {"$lt": before}}, {"$pull": {"pending": {"at": {"$lt": before}}}, "$inc": {"version": 1}}
         )
 
@@ -129,21 +129,21 @@ class TeamStore:
         """A new team with a season grant; False if it is there already and another request made it."""
         fresh = self._fresh(team, self._granted if seconds is None else seconds, now, by)
         try:
-            await self._collection.insert_one({**fresh, "made_by": request})
+            await self.collection.insert_one({**fresh, "made_by": request})
         except DuplicateKeyError:
-            return await self._collection.find_one({"_id": team, "made_by": request}, {"_id": 1}) is not None
+            return await self.collection.find_one({"_id": team, "made_by": request}, {"_id": 1}) is not None
         return True
 
     async def grant(self, team: str, grant_id: str, line: LedgerEntry) -> None:
         """Add a line to a team's grants, once by its id. Raises NotFound for a team that was never seen, and UserError
         `idempotency_key_reused` where another line has this id."""
         entry = {"id": grant_id, **to_document(line)}
-        result = await self._collection.update_one(
+        result = await self.collection.update_one(
             {"_id": team, "grants.id": {"$ne": grant_id}}, {"$push": {"grants": entry}, "$inc": {"version": 1}}
         )
         if result.matched_count == 1:
             return
-        document = await self._collection.find_one({"_id": team}, {"grants": 1})
+        document = await self.collection.find_one({"_id": team}, {"grants": 1})
         if document is None:
             raise NotFound("team", team)
         known = next(entry for entry in document["grants"] if entry.get("id") == grant_id)
@@ -158,7 +158,7 @@ class TeamStore:
     async def pause(self, team: str | None, pause: Pause | None) -> None:
         """Close training for a team (None: for everybody), or open it. Raises NotFound for a team that was never seen."""
         value = None if pause is None else to_document(pause)
-        result = await self._collection.update_one(
+        result = await self.collection.update_one(
             {"_id": _EVERYBODY if team is None else team}, {"$set": {"pause": value}}, upsert=team is None
         )
         if team is not None and result.matched_count == 0:
@@ -172,59 +172,27 @@ class TeamStore:
 
     async def cap(self, team: str, now: datetime) -> int | None:
         """Minutes that a member may use without a mentor's approval."""
-        return (await self._load(team, now)).get("member_cap_minutes")
+        return (await self.load(team, now)).get("member_cap_minutes")
 
     async def set_cap(self, team: str, minutes: int | None, now: datetime) -> None:
         """Set it, None for no cap."""
-        await self._load(team, now)
-        await self._collection.update_one({"_id": team}, {"$set": {"member_cap_minutes": minutes}})
-
-    async def members(self, team: str, now: datetime) -> list[Member]:
-        """The team's people, by name."""
-        document = await self._load(team, now)
-        found = [from_document(member, Member) for member in document.get("members", [])]
-        return sorted(found, key=lambda member: member.name)
-
-    async def put_member(self, team: str, member: Member, now: datetime) -> None:
-        """Add a person, or give one another role."""
-        await self._load(team, now)
-        entry = to_document(member)
-        changed = await self._collection.update_one(
-            {"_id": team, "members.name": member.name}, {"$set": {"members.$": entry}}
-        )
-        if changed.matched_count == 0:
-            await self._collection.update_one(
-                {"_id": team, "members.name": {"$ne": member.name}},
-                {"$push": {"members": entry}, "$pull": {"former": member.name}},
-            )
-
-    async def remove_member(self, team: str, name: str, now: datetime) -> None:
-        """Take a person off the list, and refuse whatever token bears that name, listed or not."""
-        await self._load(team, now)
-        await self._collection.update_one({"_id": team}, {"$pull": {"members": {"name": name}}})
-        await self._collection.update_one({"_id": team, "former": {"$ne": name}}, {"$push": {"former": name}})
-
-    async def person(self, team: str, name: str) -> tuple[Member | None, bool]:
-        """What the list says of somebody, and whether that person was taken off it."""
-        document = await self._collection.find_one({"_id": team}, {"members": 1, "former": 1})
-        if document is None:
-            return None, False
-        listed = (from_document(member, Member) for member in document.get("members", []))
-        return next((member for member in listed if member.name == name), None), name in document.get("former", [])
+        await self.load(team, now)
+        await self.collection.update_one({"_id": team}, {"$set": {"member_cap_minutes": minutes}})
 
     def _named(self, where: Document):  # type: ignore[no-untyped-def]  # motor's cursor has no public type
-        return self._collection.find(where, {"pause": 1})
+        return self.collection.find(where, {"pause": 1})
 
-    async def _load(self, team: str, now: datetime) -> Document:
-        document = await self._collection.find_one({"_id": team})
+    async def load(self, team: str, now: datetime) -> Document:
+        """The team's document; one that is first heard of is made."""
+        document = await self.collection.find_one({"_id": team})
         if document is not None:
             return document
         fresh = self._fresh(team, self._granted, now, "")
         try:
-            await self._collection.insert_one(fresh)
+            await self.collection.insert_one(fresh)
         except DuplicateKeyError:
             # Two requests saw a new team at once; the first one's document is the team's.
-            return await self._load(team, now)
+            return await self.load(team, now)
         return fresh
 
     @staticmethod
@@ -238,6 +206,7 @@ class TeamStore:
             "grants": [{"id": "season", **to_document(grant)}],
             "members": [],
             "former": [],
+            "list_version": 0,
             "member_cap_minutes": None,
             "pause": None,
         }

@@ -49,7 +49,7 @@ class Relay:
         while True:
             cursor = self._collection.find({"outbox.id": {"$exists": True}}, {FIELD: 1}).limit(_BATCH)
             documents = await cursor.to_list(_BATCH)
-            self._metrics.outbox.set(len(documents))
+            self._metrics.outbox.labels(self._collection.name).set(len(documents))
             limit = asyncio.Semaphore(_SIDE_BY_SIDE)
             # One document that can't be told must not keep the others waiting: each is relayed to its own end.
             outcomes = await asyncio.gather(
