@@ -214,7 +214,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     # HTTP.
     roles, acts = Roles(members.standing), Acts(audit, clock)
     app.middlewares.append(roles.middleware)
-    views = RoomViews(board=board, teams=teams, members=members, places=teller.current_places, clock=clock, lease=lease)
+    views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
         settings=settings,
         jobs=jobs,

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from services.scheduler.board import Board
 from services.scheduler.domain import Job
-from services.scheduler.members import MemberStore
 from services.scheduler.plan import Standing, Trainer, is_live
 from services.scheduler.teams import TeamStore
 from shared.contract.api.admin import HeldJobRow, QueueRow, TeamRow, TrainerRow
@@ -24,12 +23,9 @@ Places = Callable[[datetime], Awaitable[list[QueuePlace]]]
 class RoomViews:
     """Reads the board, which is read from the store again where this scheduler isn't the one that plans."""
 
-    def __init__(
-        self, *, board: Board, teams: TeamStore, members: MemberStore, places: Places, clock: Clock, lease: timedelta
-    ) -> None:
+    def __init__(self, *, board: Board, teams: TeamStore, places: Places, clock: Clock, lease: timedelta) -> None:
         self._board = board
         self._teams = teams
-        self._members = members
         self._places = places
         self._clock = clock
         self._lease = lease
@@ -42,14 +38,14 @@ class RoomViews:
         standings = self._board.standings(now)
         return [
             TeamRow(
-                minutes=await self._teams.view(team, now),
-                members=len(await self._members.all(team, now)),
-                waiting=waiting[team],
-                running=active[team],
-                usage_seconds=standings.get(team, Standing()).usage_seconds,
-                pause=await self._teams.paused(team, now),
+                minutes=summary.minutes,
+                members=summary.members,
+                waiting=waiting[summary.minutes.team],
+                running=active[summary.minutes.team],
+                usage_seconds=standings.get(summary.minutes.team, Standing()).usage_seconds,
+                pause=summary.pause,
             )
-            for team in await self._teams.teams()
+            for summary in await self._teams.summaries(now)
         ]
 
     async def queue(self) -> list[QueueRow]:

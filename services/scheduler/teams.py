@@ -34,6 +34,14 @@ class TeamLook(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None
 
 
+class TeamSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A team among all the others; `pause` is the one in force for it, be it everybody's, `members` how many are listed."""
+
+    minutes: TeamView
+    members: int
+    pause: Pause | None
+
+
 class TeamStore:
     """Teams. One that is first heard of is made with the installation's season grant (seconds)."""
 
@@ -49,17 +57,25 @@ class TeamStore:
             {"_id": team}, {"$inc": {"view_version": 1}}, return_document=True, projection={"view_version": 1}
         )
         lines = [line for book in await self._jobs.books(team) for line in book.lines]
-        granted = balance(_grants(document))
-        used = -sum(line.seconds for line in lines if line.kind == "use")
-        left = granted + balance(lines)
-        return TeamView(
-            team=team,
-            granted_seconds=granted,
-            used_seconds=used,
-            reserved_seconds=granted - used - left,
-            balance_seconds=left,
-            version=int(counted["view_version"]) if counted else 0,
-        )
+        used = sum(line.seconds for line in lines if line.kind == "use")
+        return _view(document, balance(lines), used, int(counted["view_version"]) if counted else 0)
+
+    async def summaries(self, now: datetime) -> list[TeamSummary]:
+        """All teams that were ever seen, by name. The store sums up the lines of their jobs; no job is read."""
+        sums = await self._sums()
+        documents = [document async for document in self.collection.find({}, {"outbox": 0})]
+        everybodys = next((_pause(document, now) for document in documents if document["_id"] == _EVERYBODY), None)
+        return [
+            TeamSummary(
+                minutes=_view(
+                    document, *sums.get(document["_id"], (0, 0)), version=int(document.get("view_version", 0))
+                ),
+                members=len(document.get("members", [])),
+                pause=everybodys or _pause(document, now),
+            )
+            for document in sorted(documents, key=lambda document: str(document["_id"]))
+            if document["_id"] != _EVERYBODY
+        ]
 
     async def lines(self, team: str, now: datetime) -> list[LedgerEntry]:
         """The team's whole statement, oldest first."""
@@ -179,6 +195,27 @@ class TeamStore:
         await self.load(team, now)
         await self.collection.update_one({"_id": team}, {"$set": {"member_cap_minutes": minutes}})
 
+    async def _sums(self) -> dict[str, tuple[int, int]]:
+        """By team, the sum of all its jobs' ledger lines and that of those which are for use (seconds)."""
+        of_kind = self._jobs.collection.aggregate(
+            [
+                {"$project": {"view.team": 1, "ledger.kind": 1, "ledger.seconds": 1}},
+                {"$unwind": "$ledger"},
+                {
+                    "$group": {
+                        "_id": {"team": "$view.team", "kind": "$ledger.kind"},
+                        "seconds": {"$sum": "$ledger.seconds"},
+                    }
+                },
+            ]
+        )
+        sums: dict[str, tuple[int, int]] = {}
+        async for found in of_kind:
+            team, seconds = found["_id"]["team"], int(found["seconds"])
+            total, used = sums.get(team, (0, 0))
+            sums[team] = total + seconds, used + (seconds if found["_id"]["kind"] == "use" else 0)
+        return sums
+
     def _named(self, where: Document):  # type: ignore[no-untyped-def]  # motor's cursor has no public type
         return self.collection.find(where, {"pause": 1})
 
@@ -210,6 +247,19 @@ class TeamStore:
             "member_cap_minutes": None,
             "pause": None,
         }
+
+
+def _view(document: Document, lines: int, used: int, version: int) -> TeamView:
+    """A team's minutes, of the sum of its jobs' lines and of those which are for use (seconds, at most 0)."""
+    granted = balance(_grants(document))
+    return TeamView(
+        team=document["_id"],
+        granted_seconds=granted,
+        used_seconds=-used,
+        reserved_seconds=-lines + used,
+        balance_seconds=granted + lines,
+        version=version,
+    )
 
 
 def _pause(document: Document, now: datetime) -> Pause | None:
