@@ -17,7 +17,7 @@ import msgspec
 from services.cli.config import Server
 from services.cli.fold import Gap, Position, State, decode_frame, fold
 from shared.contract.errors import UserError
-from shared.contract.stream import CLOSE_RESUME, CLOSE_UNAUTHORIZED
+from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -85,6 +85,8 @@ class Stream:
                         close_code = message.data
                 if close_code == CLOSE_UNAUTHORIZED:
                     raise UserError("unauthorized", "The token is not valid any more.", "token", status=401)
+                if close_code == CLOSE_FORBIDDEN:
+                    raise UserError("forbidden", "You are no longer a member of this team.", "token", status=403)
                 in_turn = close_code == CLOSE_RESUME
             except aiohttp.WSServerHandshakeError as error:
                 if error.status in (401, 403):

@@ -14,8 +14,12 @@ from services.dataset.loops import Cleaner
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore
 from services.dataset.workspace import Workspace
+from shared.contract.events import MembersChanged
+from shared.contract.topology import DATASET_FACTS
 from shared.runtime.artifacts import Artifacts
+from shared.runtime.members import ASK_SECONDS, MemberLists
 from shared.runtime.outbox import Relay
+from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
 
 NAME = "dataset"
@@ -34,9 +38,11 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         await asyncio.to_thread(artifacts.check)
 
     runtime.check("artifacts", writable)
-    store = DatasetStore((await runtime.store()).database(NAME), runtime.envelope)
+    database = (await runtime.store()).database(NAME)
+    store = DatasetStore(database, runtime.envelope)
     await store.prepare()
     bus = await runtime.bus()
+    members = MemberLists(database, bus, runtime.envelope)
 
     relay = Relay(store.collection, bus, runtime.metrics, runtime.clock)
 
@@ -64,4 +70,8 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         clock=clock,
         silence_seconds=settings.silence_seconds,
     )
+    app.middlewares.append(Roles(members.standing).middleware)
     app.add_routes(routes.table())
+
+    runtime.duty("members", members.ask, seconds=ASK_SECONDS)
+    await bus.consume(DATASET_FACTS, {MembersChanged: members.fold})

@@ -18,9 +18,8 @@ from services.dataset.store import DatasetStore
 from shared.contract.api.claims import Claimed, ClaimingJob, ClaimRequest, ClaimsAnswer
 from shared.contract.api.datasets import CompatibilityRequest, DatasetAnswer, DatasetsAnswer, Imported
 from shared.contract.errors import UserError
-from shared.runtime import auth
 from shared.runtime.clock import Clock
-from shared.runtime.web import answer, body, creation_id, principal, whole_number
+from shared.runtime.web import answer, body, creation_id, require, whole_number
 
 _ZIP_TYPES = frozenset({"application/zip", "application/x-zip-compressed", "application/octet-stream"})
 _LARGEST_SEED = 2**31 - 1
@@ -53,14 +52,12 @@ class Routes:
 
     async def list(self, request: web.Request) -> web.Response:
         """The team's datasets, newest first."""
-        who = principal(request)
-        auth.require(who, "viewer")
+        who = require(request, "viewer")
         return answer(DatasetsAnswer(datasets=await self._store.all(who.team)))
 
     async def create(self, request: web.Request) -> web.Response:
         """Import the zip that is the request's body."""
-        who = principal(request)
-        auth.require(who, "member")
+        who = require(request, "member")
         if request.content_type not in _ZIP_TYPES:
             message = f"Send the zip as the body with Content-Type application/zip, not {request.content_type}."
             raise UserError("unsupported_media_type", message, "Content-Type", status=415)
@@ -76,28 +73,25 @@ class Routes:
 
     async def get(self, request: web.Request) -> web.Response:
         """One dataset, how its import went, who uses it."""
-        who = principal(request)
-        auth.require(who, "viewer")
+        who = require(request, "viewer")
         dataset = await self._datasets.get(who.team, request.match_info["id"])
         return answer(DatasetAnswer(dataset=dataset.view, report=dataset.report, used_by=dataset.claims))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a dataset that no model uses."""
-        who = principal(request)
-        auth.require(who, "member")
+        who = require(request, "member")
         await self._datasets.delete(who.team, request.match_info["id"])
         return web.Response(status=204)
 
     async def compatibility(self, request: web.Request) -> web.Response:
         """Which labels keep datasets from being trained on together."""
-        who = principal(request)
-        auth.require(who, "viewer")
+        who = require(request, "viewer")
         wanted = await body(request, CompatibilityRequest)
         return answer(await self._datasets.compatibility(who.team, wanted.dataset_ids))
 
     async def claims(self, request: web.Request) -> web.Response:
         """Jobs that have held claims for so long, of all teams."""
-        auth.require(principal(request), "service")
+        require(request, "service")
         age = timedelta(seconds=whole_number(request, "older_than_seconds", 0, 0, 10**9))
         since = await self._store.claims_before(self._clock.now() - age)
         claims = [ClaimingJob(job_id=job_id, since=moment) for job_id, moment in sorted(since.items())]
@@ -105,7 +99,7 @@ class Routes:
 
     async def claim(self, request: web.Request) -> web.Response:
         """Claim datasets for a job: none of them can be deleted until it lets go."""
-        auth.require(principal(request), "service")
+        require(request, "service")
         wanted = await body(request, ClaimRequest)
         job_id = request.match_info["job_id"]
         views = await self._datasets.claim(wanted.team, job_id, wanted.description, wanted.dataset_ids)
@@ -113,7 +107,7 @@ class Routes:
 
     async def release(self, request: web.Request) -> web.Response:
         """Let a job's claims go; there being none is no error."""
-        auth.require(principal(request), "service")
+        require(request, "service")
         await self._store.release(request.match_info["job_id"])
         return web.Response(status=204)
 

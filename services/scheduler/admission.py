@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from services.scheduler.plan import Needs, Trainer, can_hold, is_live
+from services.scheduler.plan import Needs, Trainer, can_hold, takes_jobs
 from shared.contract.api.teams import Pause
 from shared.contract.views import Reason
 
@@ -60,7 +60,7 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
         wanted = "".join(f" labelled {name}={value}" for name, value in needs.labels)
         return _refuse(
             "no_capacity",
-            f"No trainer that could hold this job is running: it needs a {needs.accelerator.upper()} trainer{wanted}"
+            f"No trainer that takes jobs could hold this one: it needs a {needs.accelerator.upper()} trainer{wanted}"
             f" with {needs.memory_bytes / 1e9:.1f} GB of memory a slot.",
             max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds())),
             "Ask whoever runs Trainyard to start a trainer.",
@@ -107,8 +107,8 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
 
 
 def _has_capacity(needs: Needs, room: Room, now: datetime) -> bool:
-    """Whether a live trainer can ever hold the job, busy or not, or one is still expected."""
-    if any(is_live(trainer, room.lease, now) and can_hold(trainer, needs) for trainer in room.trainers):
+    """Whether a live trainer that takes jobs can ever hold this one, busy or not, or one is still expected."""
+    if any(takes_jobs(trainer, room.lease, now) and can_hold(trainer, needs) for trainer in room.trainers):
         return True
     if not room.expect_trainers:
         return False

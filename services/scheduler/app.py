@@ -21,11 +21,11 @@ from services.scheduler.figures import Figures
 from services.scheduler.handlers import Facts
 from services.scheduler.http import Routes
 from services.scheduler.leader import Leadership
+from services.scheduler.members import MemberStore
 from services.scheduler.nudge import Nudger
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.records import AuditLog, CapacityHistory
 from services.scheduler.reserve import Reservations
-from services.scheduler.roles import Roles
 from services.scheduler.room import RoomViews
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import ABOUT, JobStore, TrainerStore, is_over
@@ -34,11 +34,12 @@ from services.scheduler.team_http import TeamRoutes
 from services.scheduler.teams import TeamStore
 from services.scheduler.teller import Teller
 from shared.contract import topology
-from shared.contract.events import Message, SchedulerPinged
+from shared.contract.events import MembersAsked, Message, SchedulerPinged
 from shared.contract.jobs import TERMINAL
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.outbox import Relay
+from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
 
 NAME = "scheduler"
@@ -58,8 +59,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     trainers = TrainerStore(database)
     books = Books(jobs)
     teams = TeamStore(database, jobs, books, settings.team_minutes * 60)
+    members = MemberStore(teams, runtime.envelope)
     audit, capacity = AuditLog(database), CapacityHistory(database)
-    for part in (jobs, audit, capacity):
+    for part in (jobs, members, audit, capacity):
         await part.prepare()
     bus = await runtime.bus()
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
@@ -103,6 +105,10 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         teller.touch(team)
         telling.wake()
 
+    async def asked(_: Envelope) -> None:
+        teller.ask_members()
+        telling.wake()
+
     # Who plans, and what begins and ends with it.
     facts = Facts(
         jobs=jobs,
@@ -122,7 +128,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     async def takes(_: int) -> None:
         ears.forget()
         await board.go_live()
-        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), SchedulerPinged: ears.heard})
+        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), SchedulerPinged: ears.heard, MembersAsked: asked})
         room_changed()
         relaying.wake()
 
@@ -156,7 +162,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         clock=clock,
         changed=changed,
     )
-    teller = Teller(board=board, teams=teams, bus=bus, clock=clock, term=term, envelope=runtime.envelope)
+    teller = Teller(
+        board=board, teams=teams, members=members, bus=bus, clock=clock, term=term, envelope=runtime.envelope
+    )
     planner = Planner(
         jobs=jobs,
         board=board,
@@ -179,10 +187,15 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     auditor = Auditor(jobs=jobs, board=board, term=term, changed=changed)
     recorder = CapacityRecorder(board=board, history=capacity, clock=clock, lease=lease, term=term)
     relay = Relay(jobs.collection, bus, runtime.metrics, clock, fields=ABOUT, is_over=is_over)
+    member_relay = Relay(members.collection, bus, runtime.metrics, clock)
 
     async def relay_if_planning() -> None:
         if term() is not None:
             await relay.relay_once()
+
+    async def relay_members_if_planning() -> None:
+        if term() is not None:
+            await member_relay.relay_once()
 
     async def ping_if_planning() -> None:
         if term() is not None:
@@ -190,6 +203,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
 
     # What others wait for is tried again soon after an outage.
     relaying = runtime.duty("outbox", relay_if_planning, seconds=1, longest_pause=_SOON)
+    telling_members = runtime.duty("members", relay_members_if_planning, seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
     runtime.duty("ping", ping_if_planning, seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=1)
@@ -202,7 +216,8 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.on_drain(leadership.resign)
 
     # HTTP.
-    roles, acts = Roles(teams), Acts(audit, clock)
+    roles, acts = Roles(members.standing), Acts(audit, clock)
+    app.middlewares.append(roles.middleware)
     views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
         settings=settings,
@@ -214,7 +229,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         seen=seen,
         released=cleaner.release_parent,
     )
-    team_routes = TeamRoutes(settings=settings, teams=teams, roles=roles, acts=acts, clock=clock)
+    team_routes = TeamRoutes(
+        settings=settings, teams=teams, members=members, acts=acts, clock=clock, listed=telling_members.wake
+    )
     admin_routes = AdminRoutes(
         settings=settings,
         jobs=jobs,

@@ -18,7 +18,7 @@ from services.scheduler import budget
 from services.scheduler.board import Board, needs_of
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work, forecast_of
-from services.scheduler.plan import Needs, WaitingJob, can_hold, is_live
+from services.scheduler.plan import Needs, WaitingJob, can_hold, takes_jobs
 from services.scheduler.settings import SchedulerSettings
 from shared.contract import epochs
 from shared.contract.api.jobs import Plan
@@ -104,7 +104,7 @@ class Figures:
         slots = sum(
             trainer.slots
             for trainer in seen.trainers
-            if is_live(trainer, seen.lease, now) and can_hold(trainer, job.needs)
+            if takes_jobs(trainer, seen.lease, now) and can_hold(trainer, job.needs)
         )
         if slots == 0:
             return None
@@ -146,9 +146,9 @@ class Figures:
         )
 
     def has_capacity(self, needs: Needs) -> bool:
-        """Whether a live trainer could hold such a job, busy or not."""
+        """Whether a live trainer that takes jobs could hold such a one, busy or not."""
         now, lease = self._clock.now(), timedelta(seconds=self._settings.lease_seconds)
-        return any(is_live(one, lease, now) and can_hold(one, needs) for one in self._board.trainers.values())
+        return any(takes_jobs(one, lease, now) and can_hold(one, needs) for one in self._board.trainers.values())
 
     def model(self, key: str) -> StartingModel:
         """Raises UserError `bad_starting_model`."""
@@ -209,7 +209,7 @@ class Figures:
                 )
 
     def _accelerator(self, model: StartingModel, requires: Mapping[str, str]) -> Accelerator:
-        """The best kind that a live trainer offers; the one that is expected where there is none."""
+        """The best kind that a live trainer which takes jobs offers; the one that is expected where there is none."""
         kinds: tuple[Accelerator, ...] = ("gpu", "cpu")
         live = (kind for kind in kinds if self.has_capacity(needs_of(model.key, kind, dict(requires))))
         return next(live, self._settings.expected_accelerator)

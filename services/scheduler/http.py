@@ -10,7 +10,6 @@ from aiohttp import web
 from services.scheduler import orders
 from services.scheduler.domain import Change, Job
 from services.scheduler.figures import LONGEST_DESCRIPTION
-from services.scheduler.roles import Roles
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from services.scheduler.submit import Submissions
@@ -35,7 +34,8 @@ from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MOD
 from shared.runtime import auth
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
-from shared.runtime.web import COOKIE, answer, body, creation_id, principal, whole_number
+from shared.runtime.roles import Roles
+from shared.runtime.web import COOKIE, answer, body, creation_id, principal, require, whole_number
 
 _COOKIE_LIFETIME = timedelta(days=30)
 _DEFAULT_STEPS = 3000
@@ -91,7 +91,7 @@ class Routes:
     async def sign_in(self, request: web.Request) -> web.Response:
         """Keep a token as a cookie that scripts can't read."""
         wanted = await body(request, SessionRequest)
-        who = auth.verify(self._settings.trainyard_secret, wanted.token.strip())
+        who = await self._roles.bounded(auth.verify(self._settings.trainyard_secret, wanted.token.strip()))
         response = answer(_session(who))
         response.set_cookie(
             COOKIE,
@@ -111,7 +111,7 @@ class Routes:
 
     async def starting_models(self, request: web.Request) -> web.Response:
         """What can be started from, with the batch size for so many training pictures, and the installation's limits."""
-        auth.require(principal(request), "viewer")
+        require(request, "viewer")
         frames = whole_number(request, "frames", 0, 0, 10_000_000)
         limits = self._settings
         models = [
@@ -144,39 +144,39 @@ class Routes:
 
     async def plan(self, request: web.Request) -> web.Response:
         """The figures of a run before it exists, when it would start, or why it would be refused."""
-        who = await self._roles.require(request, "viewer")
+        who = require(request, "viewer")
         plan = await self._submissions.plan(who, await body(request, PlanRequest))
         return answer(PlanAnswer(plan=plan))
 
     async def submit(self, request: web.Request) -> web.Response:
         """Queue a job, or say why not now."""
-        who = await self._roles.require(request, "member")
+        who = require(request, "member")
         wanted = await body(request, JobRequest)
         return self._created(await self._submissions.submit(who, creation_id(request, who.team), wanted))
 
     async def more(self, request: web.Request) -> web.Response:
         """Train a finished model more, as a new job."""
-        who = await self._roles.require(request, "member")
+        who = require(request, "member")
         wanted = await body(request, MoreRequest)
         parent_id = request.match_info["id"]
         return self._created(await self._submissions.more(who, parent_id, creation_id(request, who.team), wanted))
 
     async def retry(self, request: web.Request) -> web.Response:
         """Try a job again that had to be tried later."""
-        who = await self._roles.require(request, "member")
+        who = require(request, "member")
         wanted = await body(request, RetryRequest)
         job = await self._submissions.retry(who, request.match_info["id"], when_room=wanted.when_room)
         return answer(JobAnswer(job=job.view), headers=self._retry_after(job))
 
     async def approve(self, request: web.Request) -> web.Response:
         """Let a member's job pass the team's cap."""
-        who = await self._roles.require(request, "mentor")
+        who = require(request, "mentor")
         job = await self._submissions.approve(who, request.match_info["id"])
         return answer(JobAnswer(job=job.view), headers=self._retry_after(job))
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stop a job that waits, prepares or runs."""
-        who = await self._roles.require(request, "member")
+        who = require(request, "member")
         now = self._clock.now()
         job = await self._jobs.decide(request.match_info["id"], lambda job: orders.stop(job, now), team=who.team)
         self._changed(job)
@@ -184,7 +184,7 @@ class Routes:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete an ended job with its model."""
-        who = await self._roles.require(request, "member")
+        who = require(request, "member")
         job_id, now = request.match_info["id"], self._clock.now()
         job = await self._jobs.get(who.team, job_id)
         children = await self._jobs.descriptions([child.id for child in job.children])
@@ -204,7 +204,7 @@ class Routes:
 
     async def log(self, request: web.Request) -> web.Response:
         """The last lines of the attempt that ended last."""
-        who = await self._roles.require(request, "viewer")
+        who = require(request, "viewer")
         job = await self._jobs.get(who.team, request.match_info["id"])
         last = next((one for one in reversed(job.view.attempts) if one.number == job.log_attempt), None)
         reason = None if last is None else last.reason

@@ -26,6 +26,7 @@ from services.scheduler.snapshot import (
     free_slots,
     is_live,
     takers,
+    takes_jobs,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "in_order",
     "is_live",
     "plan",
+    "takes_jobs",
 ]
 
 # A trainer that said goodbye holds nothing; the ends of its jobs were told before and may still be under way.

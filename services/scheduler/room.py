@@ -38,14 +38,14 @@ class RoomViews:
         standings = self._board.standings(now)
         return [
             TeamRow(
-                minutes=await self._teams.view(team, now),
-                members=len(await self._teams.members(team, now)),
-                waiting=waiting[team],
-                running=active[team],
-                usage_seconds=standings.get(team, Standing()).usage_seconds,
-                pause=await self._teams.paused(team, now),
+                minutes=summary.minutes,
+                members=summary.members,
+                waiting=waiting[summary.minutes.team],
+                running=active[summary.minutes.team],
+                usage_seconds=standings.get(summary.minutes.team, Standing()).usage_seconds,
+                pause=summary.pause,
             )
-            for team in await self._teams.teams()
+            for summary in await self._teams.summaries(now)
         ]
 
     async def queue(self) -> list[QueueRow]:

@@ -124,6 +124,11 @@ def is_live(trainer: Trainer, lease: timedelta, now: datetime) -> bool:
     return not trainer.gone and now - trainer.seen_at <= lease
 
 
+def takes_jobs(trainer: Trainer, lease: timedelta, now: datetime) -> bool:
+    """Whether it is alive and neither drains by its own word nor was asked to: only such a one is capacity."""
+    return is_live(trainer, lease, now) and not trainer.draining and not trainer.drain_asked
+
+
 def can_hold(trainer: Trainer, needs: Needs) -> bool:
     """Whether the trainer's kind, the memory of one slot and its labels suffice at all, busy or not."""
     return (
@@ -136,11 +141,7 @@ def can_hold(trainer: Trainer, needs: Needs) -> bool:
 def takers(snapshot: Snapshot, now: datetime) -> list[Trainer]:
     """The trainers that are alive and take jobs, the least capable first, so that whoever looks for a slot in this
     order leaves the large ones free."""
-    taking = [
-        trainer
-        for trainer in snapshot.trainers
-        if is_live(trainer, snapshot.lease, now) and not trainer.draining and not trainer.drain_asked
-    ]
+    taking = [trainer for trainer in snapshot.trainers if takes_jobs(trainer, snapshot.lease, now)]
     return sorted(taking, key=lambda trainer: (trainer.memory_bytes, len(trainer.labels), trainer.id))
 
 

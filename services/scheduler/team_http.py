@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from aiohttp import web
 
 from services.scheduler.acts import Acts
 from services.scheduler.budget import balance
-from services.scheduler.roles import Roles
+from services.scheduler.members import MemberStore
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.teams import TeamStore
 from shared.contract.api.teams import LedgerAnswer, Member, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest
@@ -20,23 +20,31 @@ from shared.contract.views import LedgerEntry
 from shared.runtime import auth
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
-from shared.runtime.web import answer, body
+from shared.runtime.web import answer, body, require
 
 LONGEST_NAME = 60
 TOKEN_DAYS = 90
 
 
 class TeamRoutes:
-    """The handlers and what they need."""
+    """The handlers and what they need; `listed` is called when a list of members was written."""
 
     def __init__(
-        self, *, settings: SchedulerSettings, teams: TeamStore, roles: Roles, acts: Acts, clock: Clock
+        self,
+        *,
+        settings: SchedulerSettings,
+        teams: TeamStore,
+        members: MemberStore,
+        acts: Acts,
+        clock: Clock,
+        listed: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._teams = teams
-        self._roles = roles
+        self._members = members
         self._acts = acts
         self._clock = clock
+        self._listed = listed
 
     def table(self) -> list[web.RouteDef]:
         """All routes."""
@@ -50,11 +58,11 @@ class TeamRoutes:
 
     async def team(self, request: web.Request) -> web.Response:
         """The team's minutes, its statement, what is reserved, its people."""
-        return answer(await self._team(await self._roles.require(request, "viewer")))
+        return answer(await self._team(require(request, "viewer")))
 
     async def change(self, request: web.Request) -> web.Response:
         """Set the cap for members."""
-        who = await self._roles.require(request, "mentor")
+        who = require(request, "mentor")
         cap = (await body(request, TeamRequest)).member_cap_minutes
         highest = self._settings.max_minutes * self._settings.max_team_jobs
         if cap is not None and not 0 <= cap <= highest:
@@ -69,7 +77,7 @@ class TeamRoutes:
 
     async def ledger(self, request: web.Request) -> web.Response:
         """The statement, as JSON or as CSV for a spreadsheet."""
-        who = await self._roles.require(request, "viewer")
+        who = require(request, "viewer")
         kind = request.query.get("format", "json")
         if kind not in {"json", "csv"}:
             raise UserError("bad_parameter", f"format must be json or csv, not {kind[:40]!r}.", "format")
@@ -84,11 +92,12 @@ class TeamRoutes:
 
     async def put_member(self, request: web.Request) -> web.Response:
         """Add a person or change a role; answers with a fresh token in that name."""
-        who = await self._roles.require(request, "mentor")
+        who = require(request, "mentor")
         name, wanted, now = _name(request.match_info["name"]), await body(request, MemberRequest), self._clock.now()
         member = Member(name=name, role=wanted.role, added_at=now, added_by=who.name)
         async with self._acts.act(who, "member.put", f"{who.team}/{name}", {"role": wanted.role}):
-            await self._teams.put_member(who.team, member, now)
+            await self._members.put(who.team, member, now)
+        self._listed()
         token = auth.mint(
             self._settings.trainyard_secret,
             team=who.team,
@@ -100,15 +109,16 @@ class TeamRoutes:
         return answer(MemberAnswer(member=member, token=token, days=TOKEN_DAYS))
 
     async def remove_member(self, request: web.Request) -> web.Response:
-        """Take a person off the list: that person's tokens are no good here any more."""
-        who = await self._roles.require(request, "mentor")
+        """Take a person off the list: that person's tokens are no good any more, in any service."""
+        who = require(request, "mentor")
         name = _name(request.match_info["name"])
         if name == who.name:
             raise UserError(
                 "bad_name", "Nobody can take themselves off the list: ask another mentor.", "name", status=409
             )
         async with self._acts.act(who, "member.remove", f"{who.team}/{name}"):
-            await self._teams.remove_member(who.team, name, self._clock.now())
+            await self._members.remove(who.team, name, self._clock.now())
+        self._listed()
         return web.Response(status=204)
 
     async def _team(self, who: Principal) -> TeamAnswer:
@@ -117,7 +127,7 @@ class TeamRoutes:
             team=await self._teams.view(who.team, now),
             ledger=await self._teams.lines(who.team, now),
             reservations=await self._teams.reservations(who.team),
-            members=await self._teams.members(who.team, now),
+            members=await self._members.all(who.team, now),
             member_cap_minutes=await self._teams.cap(who.team, now),
             pause=await self._teams.paused(who.team, now),
         )

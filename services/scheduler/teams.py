@@ -1,4 +1,4 @@
-"""What the scheduler keeps of teams: grants, members, limits, pauses, and reservations on their way into a job.
+"""What the scheduler keeps of teams: grants, limits, pauses, and reservations on their way into a job.
 
 Owns that no minute is spent twice: a reservation is announced here, guarded by the team's version, before its job is
 inserted. A balance is nowhere kept: it is the sum of the grants here and of the ledger lines in the jobs. Nothing here decides.
@@ -14,7 +14,7 @@ import msgspec
 from services.scheduler.books import Books
 from services.scheduler.budget import balance
 from services.scheduler.store import JobStore
-from shared.contract.api.teams import Member, Pause, Reservation
+from shared.contract.api.teams import Pause, Reservation
 from shared.contract.errors import NotFound, UserError
 from shared.contract.views import LedgerEntry, TeamView
 from shared.runtime.mongo import Database, Document, DuplicateKeyError, from_document, to_document
@@ -37,11 +37,19 @@ class TeamLook(msgspec.Struct, frozen=True, kw_only=True):
     pending: list[Document]
 
 
+class TeamSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A team among all the others; `pause` is the one in force for it, be it everybody's, `members` how many are listed."""
+
+    minutes: TeamView
+    members: int
+    pause: Pause | None
+
+
 class TeamStore:
     """Teams. One that is first heard of is made with the installation's season grant (seconds)."""
 
     def __init__(self, database: Database, jobs: JobStore, books: Books, granted_at_first: int) -> None:
-        self._collection = database["teams"]
+        self.collection = database["teams"]
         self._jobs = jobs
         self._books = books
         self._granted = granted_at_first
@@ -52,21 +60,29 @@ class TeamStore:
         """The team's minutes; the version rises with every call, so that of two views the later wins."""
         document = await self._counted(team, now)
         lines = await self._jobs.lines(team)
-        granted = balance(_grants(document))
-        used = -sum(line.seconds for line in lines if line.kind == "use")
-        left = granted + balance(lines)
-        return TeamView(
-            team=team,
-            granted_seconds=granted,
-            used_seconds=used,
-            reserved_seconds=granted - used - left,
-            balance_seconds=left,
-            version=int(document["view_version"]) + 1,
-        )
+        used = sum(line.seconds for line in lines if line.kind == "use")
+        return _view(document, balance(lines), used, int(document["view_version"]) + 1)
+
+    async def summaries(self, now: datetime) -> list[TeamSummary]:
+        """All teams that were ever seen, by name. The store sums up the lines of their jobs; no job is read."""
+        sums = await self._sums()
+        documents = [document async for document in self.collection.find({}, {"outbox": 0})]
+        everybodys = next((_pause(document, now) for document in documents if document["_id"] == _EVERYBODY), None)
+        return [
+            TeamSummary(
+                minutes=_view(
+                    document, *sums.get(document["_id"], (0, 0)), version=int(document.get("view_version", 0))
+                ),
+                members=len(document.get("members", [])),
+                pause=everybodys or _pause(document, now),
+            )
+            for document in sorted(documents, key=lambda document: str(document["_id"]))
+            if document["_id"] != _EVERYBODY
+        ]
 
     async def lines(self, team: str, now: datetime) -> list[LedgerEntry]:
         """The team's whole statement, oldest first."""
-        document = await self._load(team, now)
+        document = await self.load(team, now)
         return sorted([*_grants(document), *await self._jobs.lines(team)], key=lambda line: line.at)
 
     async def reservations(self, team: str) -> list[Reservation]:
@@ -87,9 +103,9 @@ class TeamStore:
         """What admission looks at; `besides` is the job that asks. `afresh` asks the store, as a no should: what is remembered
         may lack what another scheduler has given back."""
         found = {
-            document["_id"]: document async for document in self._collection.find({"_id": {"$in": [team, _EVERYBODY]}})
+            document["_id"]: document async for document in self.collection.find({"_id": {"$in": [team, _EVERYBODY]}})
         }
-        document = found.get(team) or await self._load(team, now)
+        document = found.get(team) or await self.load(team, now)
         if afresh:
             self._books.forget(team)
         accounts = await self._books.of(team, int(document["version"]))
@@ -120,7 +136,7 @@ class TeamStore:
         their own lines by now need no announcement any more."""
         entry = {"job_id": job_id, "seconds": seconds, "at": now, "by": by, "capped": capped, "from": self._name}
         waiting = [one for one in look.pending if (one["job_id"], one.get("from")) != (job_id, self._name)]
-        result = await self._collection.update_one(
+        result = await self.collection.update_one(
             {"_id": team, "version": look.version}, {"$set": {"pending": [*waiting, entry]}, "$inc": {"version": 1}}
         )
         if result.matched_count == 1:
@@ -130,12 +146,12 @@ class TeamStore:
     async def withdraw(self, team: str, job_id: str) -> None:
         """What was announced here for a job that didn't come to be, or that another scheduler made, counts no longer."""
         ours = {"job_id": job_id, "from": self._name}
-        await self._collection.update_one({"_id": team}, {"$pull": {"pending": ours}, "$inc": {"version": 1}})
+        await self.collection.update_one({"_id": team}, {"$pull": {"pending": ours}, "$inc": {"version": 1}})
 
     async def drop_stale_reservations(self, now: datetime) -> None:
         """Forget announcements whose submitter died before it inserted the job."""
         before = now - _PENDING_LIFETIME
-        await self._collection.update_many(
+        await self.collection.update_many(
             {"pending.at": {"$lt": before}}, {"$pull": {"pending": {"at": {"$lt": before}}}, "$inc": {"version": 1}}
         )
 
@@ -147,21 +163,21 @@ class TeamStore:
         """A new team with a season grant; False if it is there already and another request made it."""
         fresh = self._fresh(team, self._granted if seconds is None else seconds, now, by)
         try:
-            await self._collection.insert_one({**fresh, "made_by": request})
+            await self.collection.insert_one({**fresh, "made_by": request})
         except DuplicateKeyError:
-            return await self._collection.find_one({"_id": team, "made_by": request}, {"_id": 1}) is not None
+            return await self.collection.find_one({"_id": team, "made_by": request}, {"_id": 1}) is not None
         return True
 
     async def grant(self, team: str, grant_id: str, line: LedgerEntry) -> None:
         """Add a line to a team's grants, once by its id. Raises NotFound for a team that was never seen, and UserError
         `idempotency_key_reused` where another line has this id."""
         entry = {"id": grant_id, **to_document(line)}
-        result = await self._collection.update_one(
+        result = await self.collection.update_one(
             {"_id": team, "grants.id": {"$ne": grant_id}}, {"$push": {"grants": entry}, "$inc": {"version": 1}}
         )
         if result.matched_count == 1:
             return
-        document = await self._collection.find_one({"_id": team}, {"grants": 1})
+        document = await self.collection.find_one({"_id": team}, {"grants": 1})
         if document is None:
             raise NotFound("team", team)
         known = next(entry for entry in document["grants"] if entry.get("id") == grant_id)
@@ -176,7 +192,7 @@ class TeamStore:
     async def pause(self, team: str | None, pause: Pause | None) -> None:
         """Close training for a team (None: for everybody), or open it. Raises NotFound for a team that was never seen."""
         value = None if pause is None else to_document(pause)
-        result = await self._collection.update_one(
+        result = await self.collection.update_one(
             {"_id": _EVERYBODY if team is None else team}, {"$set": {"pause": value}}, upsert=team is None
         )
         if team is not None and result.matched_count == 0:
@@ -190,69 +206,58 @@ class TeamStore:
 
     async def cap(self, team: str, now: datetime) -> int | None:
         """Minutes that a member may use without a mentor's approval."""
-        return (await self._load(team, now)).get("member_cap_minutes")
+        return (await self.load(team, now)).get("member_cap_minutes")
 
     async def set_cap(self, team: str, minutes: int | None, now: datetime) -> None:
         """Set it, None for no cap."""
-        await self._load(team, now)
-        await self._collection.update_one({"_id": team}, {"$set": {"member_cap_minutes": minutes}})
+        await self.load(team, now)
+        await self.collection.update_one({"_id": team}, {"$set": {"member_cap_minutes": minutes}})
 
-    async def members(self, team: str, now: datetime) -> list[Member]:
-        """The team's people, by name."""
-        document = await self._load(team, now)
-        found = [from_document(member, Member) for member in document.get("members", [])]
-        return sorted(found, key=lambda member: member.name)
-
-    async def put_member(self, team: str, member: Member, now: datetime) -> None:
-        """Add a person, or give one another role."""
-        await self._load(team, now)
-        entry = to_document(member)
-        changed = await self._collection.update_one(
-            {"_id": team, "members.name": member.name}, {"$set": {"members.$": entry}}
+    async def _sums(self) -> dict[str, tuple[int, int]]:
+        """By team, the sum of all its jobs' ledger lines and that of those which are for use (seconds)."""
+        of_kind = self._jobs.collection.aggregate(
+            [
+                {"$project": {"view.team": 1, "ledger.kind": 1, "ledger.seconds": 1}},
+                {"$unwind": "$ledger"},
+                {
+                    "$group": {
+                        "_id": {"team": "$view.team", "kind": "$ledger.kind"},
+                        "seconds": {"$sum": "$ledger.seconds"},
+                    }
+                },
+            ]
         )
-        if changed.matched_count == 0:
-            await self._collection.update_one(
-                {"_id": team, "members.name": {"$ne": member.name}},
-                {"$push": {"members": entry}, "$pull": {"former": member.name}},
-            )
-
-    async def remove_member(self, team: str, name: str, now: datetime) -> None:
-        """Take a person off the list, and refuse whatever token bears that name, listed or not."""
-        await self._load(team, now)
-        await self._collection.update_one({"_id": team}, {"$pull": {"members": {"name": name}}})
-        await self._collection.update_one({"_id": team, "former": {"$ne": name}}, {"$push": {"former": name}})
-
-    async def person(self, team: str, name: str) -> tuple[Member | None, bool]:
-        """What the list says of somebody, and whether that person was taken off it."""
-        document = await self._collection.find_one({"_id": team}, {"members": 1, "former": 1})
-        if document is None:
-            return None, False
-        listed = (from_document(member, Member) for member in document.get("members", []))
-        return next((member for member in listed if member.name == name), None), name in document.get("former", [])
+        sums: dict[str, tuple[int, int]] = {}
+        async for found in of_kind:
+            team, seconds = found["_id"]["team"], int(found["seconds"])
+            total, used = sums.get(team, (0, 0))
+            sums[team] = total + seconds, used + (seconds if found["_id"]["kind"] == "use" else 0)
+        return sums
 
     def _named(self, where: Document):  # type: ignore[no-untyped-def]  # motor's cursor has no public type
-        return self._collection.find(where, {"pause": 1})
+        return self.collection.find(where, {"pause": 1})
 
     async def _counted(self, team: str, now: datetime) -> Document:
         """The team's document, its count of views raised by one after it was read."""
         while True:
-            document = await self._load(team, now)
-            counted = await self._collection.update_one(
+            document = await self.load(team, now)
+            counted = await self.collection.update_one(
                 {"_id": team, "view_version": document["view_version"]}, {"$inc": {"view_version": 1}}
             )
             if counted.matched_count == 1:
                 return document
 
-    async def _load(self, team: str, now: datetime) -> Document:
-        document = await self._collection.find_one({"_id": team})
+    async def load(self, team: str, now: datetime) -> Document:
+        """The team's document; one that is first heard of is made."""
+        document = await self.collection.find_one({"_id": team})
         if document is not None:
             return document
         fresh = self._fresh(team, self._granted, now, "")
         try:
-            await self._collection.insert_one(fresh)
+            await self.collection.insert_one(fresh)
         except DuplicateKeyError:
             # Two requests saw a new team at once; the first one's document is the team's.
-            return await self._load(team, now)
+            return await self.load(team, now)
         return fresh
 
     @staticmethod
@@ -266,9 +271,23 @@ class TeamStore:
             "grants": [{"id": "season", **to_document(grant)}],
             "members": [],
             "former": [],
+            "list_version": 0,
             "member_cap_minutes": None,
             "pause": None,
         }
+
+
+def _view(document: Document, lines: int, used: int, version: int) -> TeamView:
+    """A team's minutes, of the sum of its jobs' lines and of those which are for use (seconds, at most 0)."""
+    granted = balance(_grants(document))
+    return TeamView(
+        team=document["_id"],
+        granted_seconds=granted,
+        used_seconds=-used,
+        reserved_seconds=-lines + used,
+        balance_seconds=granted + lines,
+        version=version,
+    )
 
 
 def _pause(document: Document, now: datetime) -> Pause | None:

@@ -14,8 +14,12 @@ from services.status.hub import Hub
 from services.status.settings import StatusSettings
 from services.status.store import StatusStore
 from services.status.ws import Stream, refuse_by_close_code
+from shared.contract.events import MembersChanged
 from shared.contract.topology import STATUS_FACTS, STATUS_PROGRESS
+from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
+from shared.runtime.members import ASK_SECONDS, MemberLists
+from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
 
 NAME = "status"
@@ -34,9 +38,19 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     bus = await runtime.bus()
     folder = Folder(store, hub, clock, runtime.metrics, log_keep=settings.log_keep)
     pace = Pace(tick=settings.stream_tick_seconds, idle=settings.stream_idle_seconds, send=settings.stream_send_seconds)
-    stream = Stream(hub, store, clock, runtime.metrics, pace=pace, heartbeat=settings.stream_heartbeat_seconds)
+    members = MemberLists(database, bus, runtime.envelope)
+    roles = Roles(members.standing)
+    stream = Stream(hub, store, roles, clock, runtime.metrics, pace=pace, heartbeat=settings.stream_heartbeat_seconds)
+
+    async def members_changed(envelope: Envelope) -> None:
+        try:
+            await members.fold(envelope)
+        finally:
+            # Also where the list is known: it may be told again because this failed.
+            await stream.turn_out(envelope.team)
 
     app.middlewares.insert(0, refuse_by_close_code)
+    app.middlewares.append(roles.middleware)
     app.add_routes(Api(store, hub, artifacts).routes(stream))
 
     async def tidy() -> None:
@@ -44,5 +58,6 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
         await hub.forget_idle(settings.idle_team_seconds)
 
     runtime.duty("tidy", tidy, seconds=settings.tidy_seconds)
-    await bus.consume(STATUS_FACTS, folder.facts())
+    runtime.duty("members", members.ask, seconds=ASK_SECONDS)
+    await bus.consume(STATUS_FACTS, {**folder.facts(), MembersChanged: members_changed})
     await bus.consume(STATUS_PROGRESS, folder.transient())

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
 from aiohttp import WSMsgType, web
 from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Gauge
@@ -20,12 +21,15 @@ from services.status.channel import Channel, Client, Pace
 from services.status.domain import resumable
 from services.status.hub import Hub
 from services.status.store import Conflict
+from shared.contract.api.errors import ErrorAnswer
 from shared.contract.errors import UserError
-from shared.contract.stream import CLOSE_RESUME, CLOSE_UNAUTHORIZED
+from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED
 from shared.runtime import log
+from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
 from shared.runtime.metrics import Metrics
 from shared.runtime.mongo import OUTAGES
+from shared.runtime.roles import Roles
 from shared.runtime.web import principal
 
 PATH = "/api/ws"
@@ -45,9 +49,13 @@ class Log(Protocol):
 class Stream:
     """The websocket route."""
 
-    def __init__(self, hub: Hub, store: Log, clock: Clock, metrics: Metrics, *, pace: Pace, heartbeat: float) -> None:
+    def __init__(
+        self, hub: Hub, store: Log, roles: Roles, clock: Clock, metrics: Metrics, *, pace: Pace, heartbeat: float
+    ) -> None:
         self._hub = hub
         self._store = store
+        self._roles = roles
+        self._watching: dict[Client, Principal] = {}
         self._clock = clock
         self._pace = pace
         self._heartbeat = heartbeat
@@ -74,14 +82,40 @@ class Stream:
         socket = self._socket()
         await socket.prepare(request)
         client, first = self._begin(channel, after)
+        self._watching[client] = who
         try:
+            # The list may have changed since the request came in, and whoever was turned out then wasn't this one yet.
+            await self._check(client, who)
             code = await self._serve(socket, client, first, who.expires)
         finally:
             channel.detach(client)
+            del self._watching[client]
         self._closed.labels(str(code)).inc()
         if code:
             await _close(socket, request, code)
         return socket
+
+    async def turn_out(self, team: str) -> None:
+        """The team's list of members has changed: close the websockets of those who are on it no more. Raises OUTAGES."""
+        for client, who in list(self._watching.items()):
+            if who.team == team and await self._is_former(who):
+                client.end(CLOSE_FORBIDDEN)
+
+    async def _check(self, client: Client, who: Principal) -> None:
+        try:
+            if await self._is_former(who):
+                client.end(CLOSE_FORBIDDEN)
+        except OUTAGES as error:
+            # It comes back, and is looked at then.
+            self._log.info("stream.unchecked", error=repr(error))
+            client.end(CLOSE_RESUME)
+
+    async def _is_former(self, who: Principal) -> bool:
+        try:
+            await self._roles.bounded(who)
+        except UserError:
+            return True
+        return False
 
     async def _position(self, channel: Channel, request: web.Request) -> int | None:
         """After which event the client goes on; None: a snapshot, as there is no such position or not all is kept."""
@@ -149,14 +183,27 @@ class Stream:
 
 @web.middleware
 async def refuse_by_close_code(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A browser isn't told why an upgrade failed: one without a good token gets its websocket, closed with 4001."""
+    """A browser isn't told why an upgrade failed: one without a good token gets its websocket, closed with 4001, and one whose
+    person was taken off the team's list, closed with 4003."""
     response = await handler(request)
-    if request.path != PATH or response.status != 401 or "Upgrade" not in request.headers:
+    code = _close_code(response) if request.path == PATH and "Upgrade" in request.headers else None
+    if code is None:
         return response
     socket = web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=_LARGEST_MESSAGE)
     await socket.prepare(request)
-    await _close(socket, request, CLOSE_UNAUTHORIZED)
+    await _close(socket, request, code)
     return socket
+
+
+def _close_code(refusal: web.StreamResponse) -> int | None:
+    """The close code that says what a refused upgrade says, None for what is no affair of the token's."""
+    if refusal.status == 401:
+        return CLOSE_UNAUTHORIZED
+    if refusal.status != 403 or not isinstance(refusal, web.Response) or not isinstance(refusal.body, bytes):
+        return None
+    # Not for a page of another origin: it learns nothing.
+    told = msgspec.json.decode(refusal.body, type=ErrorAnswer).error.code
+    return CLOSE_FORBIDDEN if told == "forbidden" else None
 
 
 async def _frames(*frames: bytes) -> AsyncIterator[bytes]:

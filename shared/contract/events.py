@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from shared.contract.api.teams import TeamRole
 from shared.contract.starting_models import Accelerator
 from shared.contract.views import (
     DatasetView,
@@ -66,6 +67,26 @@ class TeamChanged(msgspec.Struct, frozen=True, kw_only=True, tag="team.changed.v
     """The team's minutes after a write."""
 
     team: TeamView
+
+
+class ListedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """A person on a team's list, with the highest role that any of that person's tokens has."""
+
+    name: str
+    role: TeamRole
+
+
+class MembersChanged(msgspec.Struct, frozen=True, kw_only=True, tag="members.changed.v1"):
+    """A team's whole list of members after a write, and the names that were taken off it. `version` rises with each write: the
+    highest counts. Told again when somebody asks for it, and by each scheduler that begins to plan."""
+
+    members: list[ListedMember]
+    former: list[str]
+    version: int
+
+
+class MembersAsked(msgspec.Struct, frozen=True, kw_only=True, tag="members.asked.v1"):
+    """A service has started, and would hear all teams' lists of members: it may have missed some, or have an empty store."""
 
 
 class DatasetSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,6 +269,8 @@ Fact = (
     | JobDeleted
     | QueueMoved
     | TeamChanged
+    | MembersChanged
+    | MembersAsked
     | SchedulerWrote
     | SchedulerPinged
     | TrainerHeartbeat

@@ -18,6 +18,7 @@ from shared.contract.views import DatasetView, JobView, QueuePlace, TeamView
 # Websocket close codes (4000-4999 are an application's own).
 CLOSE_RESUME = 4000  # the client was too slow: reconnect with the last (epoch, seq)
 CLOSE_UNAUTHORIZED = 4001  # the token is missing, wrong or has expired
+CLOSE_FORBIDDEN = 4003  # the token's person was taken off the team's list of members: coming back with it is no use
 
 
 class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):

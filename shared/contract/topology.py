@@ -40,13 +40,14 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 SCHEDULER_FACTS = Queue(
     name="scheduler.facts",
     bindings=("training.accepted", "training.started", "training.noticed", "training.checkpointed",
-              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*"),
+              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*", "members.asked"),
     single_active_consumer=True,
 )  # fmt: skip
+DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed",))
 # One consumer at a time: the sequence numbers that browsers resume by are made here.
 STATUS_FACTS = Queue(
     name="status.facts",
-    bindings=("dataset.*", "job.*", "queue.*", "team.*", "training.checkpointed"),
+    bindings=("dataset.*", "job.*", "queue.*", "team.*", "members.changed", "training.checkpointed"),
     prefetch=200,
     single_active_consumer=True,
 )
@@ -59,7 +60,7 @@ STATUS_PROGRESS = Queue(
     single_active_consumer=True,
 )
 
-QUEUES: tuple[Queue, ...] = (SCHEDULER_FACTS, STATUS_FACTS, STATUS_PROGRESS)
+QUEUES: tuple[Queue, ...] = (SCHEDULER_FACTS, DATASET_FACTS, STATUS_FACTS, STATUS_PROGRESS)
 
 
 def trainer_queue(trainer: str) -> Queue:

@@ -29,7 +29,10 @@ class Metrics:
             registry=self.registry,
         )
         self.outbox = Gauge(
-            "trainyard_outbox_documents", "Documents seen with unpublished events.", registry=self.registry
+            "trainyard_outbox_documents",
+            "Documents seen with unpublished events, by collection.",
+            ("collection",),
+            registry=self.registry,
         )
         self.requests = Histogram(
             "trainyard_http_seconds",

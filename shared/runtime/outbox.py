@@ -86,7 +86,7 @@ class Relay:
         while True:
             cursor = self._collection.find({"outbox.id": {"$exists": True}}, self._projection).limit(_BATCH)
             documents = await cursor.to_list(_BATCH)
-            self._metrics.outbox.set(len(documents))
+            self._metrics.outbox.labels(self._collection.name).set(len(documents))
             fresh = [document for document in documents if document["_id"] not in self._under_way]
             for document in fresh:
                 self._under_way[document["_id"]] = document, asyncio.create_task(self._relay(document))

@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 from shared.contract.api.errors import ErrorAnswer, ErrorBody
 from shared.contract.errors import Retry, UserError
 from shared.runtime import auth, log
-from shared.runtime.auth import Principal
+from shared.runtime.auth import Principal, Role
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 
@@ -107,6 +107,13 @@ def principal(request: web.Request) -> Principal:
     return request[PRINCIPAL]
 
 
+def require(request: web.Request, role: Role) -> Principal:
+    """Who makes the request. Raises UserError `forbidden` (403) unless that principal's role includes `role`."""
+    who = principal(request)
+    auth.require(who, role)
+    return who
+
+
 def whole_number(request: web.Request, name: str, default: int, lowest: int, highest: int) -> int:
     """A query parameter as an int. Raises UserError `bad_parameter` naming the field, the value and the limits."""
     text = request.query.get(name)
@@ -146,6 +153,7 @@ def _identity(secret: str | None, origins: frozenset[str]) -> Middleware:
             return await handler(request)
         if secret is None:
             raise web.HTTPNotFound
+        signs_in = request.path == "/api/session" and request.method == "POST"
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             request[PRINCIPAL] = auth.verify(secret, token.strip())
@@ -153,8 +161,10 @@ def _identity(secret: str | None, origins: frozenset[str]) -> Middleware:
             # A browser sends the cookie whoever asked it to: a foreign page must not act or listen with it.
             if request.method not in _SAFE_METHODS or "Upgrade" in request.headers:
                 _same_origin(request, origins)
-            request[PRINCIPAL] = auth.verify(secret, cookie)
-        elif not (request.path == "/api/session" and request.method == "POST"):
+            # Whoever signs in is who the new token says, however little the old one is good for any more.
+            if not signs_in:
+                request[PRINCIPAL] = auth.verify(secret, cookie)
+        elif not signs_in:
             raise UserError("unauthorized", "Send a token: `Authorization: Bearer …`.", status=401)
         return await handler(request)
 

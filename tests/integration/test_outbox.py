@@ -97,9 +97,9 @@ async def test_what_a_change_tells_is_told_in_order_and_once(
     assert told(broker_in_memory) == ["j1-001", "j1-002", "j1-003"]
     assert decode(broker_in_memory.waiting(STATUS_FACTS.name)[0].body) == fact(1)
     assert await waiting(jobs) == []
-    assert counted(metrics, "trainyard_outbox_documents") == 1
+    assert counted(metrics, "trainyard_outbox_documents", collection="jobs") == 1
     assert await relay.relay_once() == 0
-    assert counted(metrics, "trainyard_outbox_documents") == 0
+    assert counted(metrics, "trainyard_outbox_documents", collection="jobs") == 0
 
 
 async def test_more_documents_than_a_batch_are_all_told(

@@ -54,6 +54,32 @@ async def test_a_retry_by_hand_queues_the_same_job_once_there_is_room(platform: 
         assert await balance(platform) == 1800 - 20
 
 
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_trainer_that_drains_is_no_capacity(platform: Platform, *, asked: bool) -> None:
+    """Be it asked to, or by its own word, as on a restart: what it held comes back, but nothing new waits for it."""
+    admin = platform.caller("admin", "Op")
+    dataset = await platform.add_dataset()
+    async with open_trainer(platform) as leaving:
+        held = await platform.queued(dataset)
+        await leaving.holds(held)
+        if asked:
+            await platform.api("POST", f"/trainers/{leaving.id}/drain", by=admin)
+        else:
+            leaving.fields["draining"] = True
+
+        async def drains() -> bool:
+            trainers = (await platform.api("GET", "/trainers", by=admin))["trainers"]
+            return any(one["id"] == leaving.id and one["status"] == "draining" for one in trainers)
+
+        await until(drains)
+        job = await refused(platform, dataset, when_room=True)
+        assert job["reason"]["code"] == "no_capacity"
+        plan = await platform.api("POST", "/plans", {"dataset_ids": [dataset], "steps": 40, "max_minutes": 10})
+        assert plan["plan"]["refusal"]["code"] == "no_capacity"
+        async with open_trainer(platform) as other:
+            await other.holds(job["id"])
+
+
 async def test_a_job_whose_dataset_is_gone_cannot_be_retried_and_says_so(platform: Platform) -> None:
     dataset = await platform.add_dataset()
     job = await refused(platform, dataset)

@@ -19,10 +19,11 @@ from services.status.handlers import Folder
 from services.status.hub import Hub
 from services.status.store import Conflict
 from services.status.ws import PATH, Stream
-from shared.contract.stream import CLOSE_RESUME
+from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME
 from shared.runtime.auth import mint
 from shared.runtime.clock import SystemClock
 from shared.runtime.metrics import Metrics
+from shared.runtime.roles import Roles, Standing
 from shared.runtime.trace import Tracing
 from shared.runtime.web import application
 from tests.support.status_facts import changed, job
@@ -41,6 +42,14 @@ class World:
         self.folder = Folder(self.store, self.hub, SystemClock(), Metrics(), log_keep=100)
         self.url = ""
         self.session: aiohttp.ClientSession
+        # What the list of members says, or fails with, when a client is already let in.
+        self.list: Standing | Exception = Standing()
+
+    async def look(self, team: str, name: str) -> Standing:
+        assert (team, name) == ("demo", "Ada")
+        if isinstance(self.list, Exception):
+            raise self.list
+        return self.list
 
     def app(self) -> web.Application:
         async def problems() -> dict[str, str]:
@@ -48,7 +57,7 @@ class World:
 
         app = application(secret=SECRET, metrics=Metrics(), tracing=Tracing("test"), problems=problems)
         pace = Pace(tick=0.01, idle=5, send=5)
-        stream = Stream(self.hub, self.store, SystemClock(), Metrics(), pace=pace, heartbeat=20)
+        stream = Stream(self.hub, self.store, Roles(self.look), SystemClock(), Metrics(), pace=pace, heartbeat=20)
         app.add_routes([web.get(PATH, stream.handle)])
         return app
 
@@ -92,3 +101,15 @@ async def test_a_service_that_drains_takes_nobody(world: World) -> None:
         async with watch(world):
             pass
     assert caught.value.status == 503
+
+
+async def test_who_is_taken_off_the_list_while_the_request_comes_in_is_not_overlooked(world: World) -> None:
+    world.list = Standing(former=True)
+    async with watch(world) as client:
+        assert await client.closed() == CLOSE_FORBIDDEN
+
+
+async def test_who_cannot_be_looked_up_comes_back(world: World) -> None:
+    world.list = AutoReconnect("down")
+    async with watch(world) as client:
+        assert await client.closed() == CLOSE_RESUME

@@ -46,6 +46,7 @@ def render() -> str:
     blocks.append(
         f"/** Websocket close codes. */\nexport const CLOSE_RESUME = {stream.CLOSE_RESUME};\n"
         f"export const CLOSE_UNAUTHORIZED = {stream.CLOSE_UNAUTHORIZED};\n"
+        f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
     )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(

@@ -746,6 +746,7 @@ export type Frame = SnapshotFrame | EventsFrame;
 /** Websocket close codes. */
 export const CLOSE_RESUME = 4000;
 export const CLOSE_UNAUTHORIZED = 4001;
+export const CLOSE_FORBIDDEN = 4003;
 
 /** Shown names by key. A service may know newer ones. */
 export const STARTING_MODEL_NAMES: Readonly<Record<string, string>> = {

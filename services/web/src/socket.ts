@@ -3,14 +3,15 @@
  *
  * It knows nothing of what the frames mean: the owner folds them and tells whether one was missing.
  */
-import { CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame } from "./contract";
+import { CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame } from "./contract";
 import type { Position } from "./store";
 
 export type Connection =
   | { kind: "connecting" }
   | { kind: "live" }
   | { kind: "offline"; since: number; retryAt: number }
-  | { kind: "unauthorized" };
+  | { kind: "unauthorized" }
+  | { kind: "forbidden" };
 
 /** What a browser gives; a test gives others. */
 export interface SocketParts {
@@ -103,6 +104,9 @@ export class LiveSocket {
     if (code === CLOSE_UNAUTHORIZED) {
       this.ended = true;
       this.owner.onConnection({ kind: "unauthorized" });
+    } else if (code === CLOSE_FORBIDDEN) {
+      this.ended = true;
+      this.owner.onConnection({ kind: "forbidden" });
     } else if (code === CLOSE_RESUME) {
       this.again(this.owner.position());
     } else {

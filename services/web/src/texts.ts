@@ -44,6 +44,7 @@ export const texts = {
     live: "Live",
     offline: "Offline",
     unauthorized: "Signed out",
+    forbidden: "No longer a member",
     liveTitle: "Changes appear here by themselves as they happen.",
     retry: (seconds: number) => (seconds > 0 ? `Trying again in ${seconds} s` : "Trying again now"),
     stale: (since: number) =>
@@ -54,6 +55,7 @@ export const texts = {
   signIn: {
     title: "Sign in",
     hint: "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
+    removed: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
     token: "Access token",
     submit: "Sign in",
   },

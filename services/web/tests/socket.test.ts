@@ -169,9 +169,12 @@ describe("close codes", () => {
     expect(world.connection?.kind).toBe("offline");
   });
 
-  test("4001 ends it until it is started again", () => {
-    world.last.end(4001);
-    expect(world.connection).toEqual({ kind: "unauthorized" });
+  test.each([
+    [4001, "unauthorized"],
+    [4003, "forbidden"],
+  ])("%i ends it until it is started again", (code, kind) => {
+    world.last.end(code);
+    expect(world.connection).toEqual({ kind });
     world.pass(100_000);
     world.live.nudge();
     expect(world.sockets).toHaveLength(1);

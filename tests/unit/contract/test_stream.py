@@ -116,7 +116,7 @@ def test_kinds_are_unique_and_every_event_is_numbered() -> None:
 
 
 def test_close_codes_are_an_application_s_own() -> None:
-    codes = [stream.CLOSE_RESUME, stream.CLOSE_UNAUTHORIZED]
+    codes = [stream.CLOSE_RESUME, stream.CLOSE_UNAUTHORIZED, stream.CLOSE_FORBIDDEN]
     assert len(set(codes)) == len(codes)
     assert all(4000 <= code <= 4999 for code in codes)
 

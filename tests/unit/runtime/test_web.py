@@ -203,6 +203,11 @@ class TestIdentity:
         assert (await client.get("/api/me", headers=BROWSER)).status == 200
         await error_of(await client.get("/api/me", headers={"Cookie": f"{COOKIE}=nonsense"}), 401)
 
+    async def test_a_cookie_that_is_no_longer_good_keeps_nobody_from_signing_in(self, client: Client) -> None:
+        stale = {"Cookie": f"{COOKIE}=nonsense"}
+        assert (await client.post("/api/session", headers=stale)).status == 200
+        await error_of(await client.post("/api/session", headers={**stale, "Origin": "https://evil.example"}), 403)
+
     async def test_only_the_sign_in_itself_needs_none(self, client: Client) -> None:
         assert (await client.post("/api/session")).status == 200
         await error_of(await client.get("/api/session"), 401)

@@ -31,6 +31,8 @@ def room(**fields: object) -> Room:
     ("fields", "code", "retry_after", "words"),
     [
         ({"trainers": []}, "no_capacity", 60, "CPU trainer"),
+        ({"trainers": [trainer(draining=True)]}, "no_capacity", 60, "No trainer that takes jobs"),
+        ({"trainers": [trainer(drain_asked=True)]}, "no_capacity", 60, "No trainer that takes jobs"),
         ({"waiting": 5}, "queue_full", 300, "5 jobs"),
         ({"team_jobs": 2}, "team_limit", 300, "2 is the limit"),
         ({"balance_seconds": 599}, "not_enough_minutes", 3600, "needs 10 minutes; your team has 10.0 left"),

@@ -22,7 +22,7 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
   const now = useServerClock(live);
   const route = useRoute();
   const [session, setSession] = useState<Session | null>(null);
-  const [signedOut, setSignedOut] = useState(false);
+  const [refused, setRefused] = useState<"unauthorized" | "forbidden" | null>(null);
   const [toasts, setToasts] = useState<Toast[]>([]);
   const [preset, setPreset] = useState<Preset | null>(null);
   const spoken = useNews(view.state);
@@ -36,10 +36,12 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
   const who = useCallback(async () => {
     try {
       setSession(await api.session());
-      setSignedOut(false);
+      setRefused(null);
     } catch (error) {
       // Only the name and the role are missing then: the stream tells the team, the server guards what is allowed.
-      if (error instanceof ApiError && error.status === 401) setSignedOut(true);
+      if (!(error instanceof ApiError)) return;
+      if (error.status === 401) setRefused("unauthorized");
+      if (error.status === 403) setRefused("forbidden");
     }
   }, [api]);
   useEffect(() => void who(), [who]);
@@ -63,7 +65,8 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
     () => ({ api, live, view, session, now, tell, startTraining }),
     [api, live, view, session, now, tell, startTraining],
   );
-  const unauthorized = signedOut || view.connection.kind === "unauthorized";
+  const kind = view.connection.kind;
+  const signedOut = kind === "unauthorized" || kind === "forbidden" ? kind : refused;
   const title = route?.page === "model" ? view.state.models.get(route.id)?.description : undefined;
   useEffect(() => {
     document.title = title === undefined ? texts.product : `${title} · ${texts.product}`;
@@ -76,8 +79,9 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
       </a>
       <Header current={route?.page === "model" ? "models" : (route?.page ?? null)} />
       <main id="main" tabIndex={-1}>
-        {unauthorized ? (
+        {signedOut !== null ? (
           <SignIn
+            removed={signedOut === "forbidden"}
             onDone={() => {
               void who();
               live.start();

@@ -5,7 +5,8 @@ import { asApiError } from "../api";
 import { texts } from "../texts";
 import { useFocus, usePage } from "./context";
 
-export function SignIn({ onDone }: { onDone: () => void }): JSX.Element {
+/** `removed`: the token was good, but its person was taken off the team's list. */
+export function SignIn({ removed, onDone }: { removed: boolean; onDone: () => void }): JSX.Element {
   const { api } = usePage();
   const [error, setError] = useState<string | null>(null);
   const field = useFocus<HTMLInputElement>();
@@ -25,7 +26,7 @@ export function SignIn({ onDone }: { onDone: () => void }): JSX.Element {
   return (
     <form class="card sign-in" onSubmit={(event) => void submit(event)}>
       <h1>{texts.signIn.title}</h1>
-      <p class="muted">{texts.signIn.hint}</p>
+      <p class="muted">{removed ? texts.signIn.removed : texts.signIn.hint}</p>
       <label for={id}>{texts.signIn.token}</label>
       <input id={id} ref={field} type="password" autocomplete="off" required aria-invalid={error !== null} />
       {error !== null && (

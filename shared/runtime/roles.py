@@ -1,0 +1,63 @@
+"""What a person may do: the token's role, bounded by what the team's list of members says of that person.
+
+Owns the one rule that every service applies to every request, and the middleware that applies it: a member who was taken off
+the list, or given a lower role, is held to it whatever an old token says. A person of whom nothing is known has the role of the
+token. Where the list is kept is a service's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from msgspec.structs import replace
+
+from shared.contract.errors import UserError
+from shared.runtime.auth import Principal, Role
+from shared.runtime.web import PRINCIPAL
+
+# Operators and services are on no team's list.
+_OF_A_TEAM = frozenset({"viewer", "member", "mentor"})
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a team's list says of a person: the role listed, None where there is none, and whether that person was taken off."""
+
+    role: Role | None = None
+    former: bool = False
+
+
+# Looks up a person (team, name); both may be unknown.
+Look = Callable[[str, str], Awaitable[Standing]]
+
+
+def bound(who: Principal, standing: Standing) -> Principal:
+    """`who` with the role that counts. Raises UserError `forbidden` (403) for a former member."""
+    if who.role not in _OF_A_TEAM:
+        return who
+    if standing.former:
+        raise UserError("forbidden", f"{who.name} is no longer a member of {who.team}.", "role", status=403)
+    if standing.role is None or Principal(team=who.team, role=standing.role, name=who.name).may(who.role):
+        return who
+    return replace(who, role=standing.role)
+
+
+class Roles:
+    """Knows who may do what, by the list that `look` reads."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+
+    async def bounded(self, who: Principal) -> Principal:
+        """See `bound`. The list is read at each call: a change counts from the moment that it is known here."""
+        return bound(who, await self._look(who.team, who.name)) if who.role in _OF_A_TEAM else who
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Hand every request on with its principal bounded; goes after the one that finds out who it is."""
+        who = request.get(PRINCIPAL)
+        if who is not None:
+            request[PRINCIPAL] = await self.bounded(who)
+        return await handler(request)
