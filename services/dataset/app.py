@@ -7,10 +7,12 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from services.dataset.browsing import Browsing
 from services.dataset.handlers import Datasets
 from services.dataset.http import Routes
 from services.dataset.imports import Imports
 from services.dataset.loops import Cleaner
+from services.dataset.picture_http import PictureRoutes
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore
 from services.dataset.workspace import Workspace
@@ -20,6 +22,7 @@ from shared.runtime.service import Runtime
 
 NAME = "dataset"
 _LONGEST_PAUSE = 15.0  # seconds between two rounds of cleaning
+_CATCH_UP_PAUSE = 600.0  # seconds; there is something to index after an update alone
 
 
 async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> None:
@@ -57,6 +60,9 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         remove=cleaner.remove,
     )
     runtime.on_drain(imports.stop)
+    browsing = Browsing(store, artifacts, workspace)
+    runtime.on_drain(browsing.stop)
+    runtime.duty("index", browsing.catch_up, seconds=_CATCH_UP_PAUSE)
     routes = Routes(
         store=store,
         datasets=Datasets(store, clock, relaying.wake),
@@ -64,4 +70,4 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         clock=clock,
         silence_seconds=settings.silence_seconds,
     )
-    app.add_routes(routes.table())
+    app.add_routes([*routes.table(), *PictureRoutes(store, browsing).table()])

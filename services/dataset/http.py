@@ -14,6 +14,7 @@ from services.dataset.domain import UploadRequest
 from services.dataset.handlers import Datasets
 from services.dataset.importer import MAX_EVAL_PERCENT, MIN_EVAL_PERCENT
 from services.dataset.imports import Imports, Upload
+from services.dataset.picture_http import seen_by
 from services.dataset.store import DatasetStore
 from shared.contract.api.claims import Claimed, ClaimingJob, ClaimRequest, ClaimsAnswer
 from shared.contract.api.datasets import CompatibilityRequest, DatasetAnswer, DatasetsAnswer, Imported
@@ -78,7 +79,7 @@ class Routes:
         """One dataset, how its import went, who uses it."""
         who = principal(request)
         auth.require(who, "viewer")
-        dataset = await self._datasets.get(who.team, request.match_info["id"])
+        dataset = await self._datasets.get(seen_by(who), request.match_info["id"])
         return answer(DatasetAnswer(dataset=dataset.view, report=dataset.report, used_by=dataset.claims))
 
     async def delete(self, request: web.Request) -> web.Response:
