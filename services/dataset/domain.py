@@ -112,16 +112,26 @@ def compatibility(datasets: Sequence[DatasetView]) -> Compatibility:
     votes = Counter(sets)
     meant = max(sets, key=lambda labels: votes[labels])  # max keeps the first of equals
     differences = [
-        Difference(
-            dataset_id=dataset.id,
-            name=dataset.name,
-            missing=sorted(meant - labels),
-            extra=sorted(labels - meant),
-            hints=_hints(sorted(labels - meant), sorted(meant - labels)),
-        )
+        _difference(dataset, sorted(meant - labels), sorted(labels - meant))
         for dataset, labels in zip(datasets, sets, strict=True)
     ]
     return Compatibility(compatible=len(votes) == 1, labels=sorted(meant), differences=differences)
+
+
+def _difference(dataset: DatasetView, missing: list[str], extra: list[str]) -> Difference:
+    said = [f"{what} {_quoted(labels)}" for what, labels in (("lacks", missing), ("has in addition", extra)) if labels]
+    return Difference(
+        dataset_id=dataset.id,
+        name=dataset.name,
+        missing=missing,
+        extra=extra,
+        hints=_hints(extra, missing),
+        message=f"“{dataset.name}” {' and '.join(said)}." if said else "",
+    )
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(f"“{label}”" for label in labels)
 
 
 def _hints(extra: Sequence[str], missing: Sequence[str]) -> list[str]:

@@ -56,7 +56,9 @@ class Routes:
         """The team's datasets, newest first."""
         who = principal(request)
         auth.require(who, "viewer")
-        return answer(DatasetsAnswer(datasets=await self._store.all(who.team)))
+        listed = await self._store.all(who.team)
+        used_by = {one.view.id: one.claims for one in listed if one.claims}
+        return answer(DatasetsAnswer(datasets=[one.view for one in listed], used_by=used_by))
 
     async def create(self, request: web.Request) -> web.Response:
         """Import the zip that is the request's body."""

@@ -55,6 +55,13 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
     dataset: Dataset | None
 
 
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset and who uses it."""
+
+    view: DatasetView
+    claims: list[Claim] = []
+
+
 class DatasetStore:
     """The datasets of all teams."""
 
@@ -83,11 +90,11 @@ class DatasetStore:
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
-    async def all(self, team: str) -> list[DatasetView]:
+    async def all(self, team: str) -> list[Listed]:
         """A team's datasets, newest first."""
-        cursor = self.collection.find({"team": team, "state": "ready"}, {"view": 1})
-        views = [from_document(document["view"], DatasetView) async for document in cursor]
-        return sorted(views, key=lambda view: (view.created_at, view.id), reverse=True)
+        cursor = self.collection.find({"team": team, "state": "ready"}, {"view": 1, "claims": 1})
+        listed = [from_document(document, Listed) async for document in cursor]
+        return sorted(listed, key=lambda one: (one.view.created_at, one.view.id), reverse=True)
 
     async def find(self, team: str | None, dataset_id: str) -> Dataset | None:
         """A dataset of a team or (None) of whichever, None if there is no such (any more)."""

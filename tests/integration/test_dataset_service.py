@@ -79,7 +79,7 @@ async def test_the_life_of_a_dataset(world: World) -> None:
     assert len(list(folder.glob("train-*-of-*.tfrecord"))) == 1
     assert len(list(folder.glob("eval-*-of-*.tfrecord"))) == 1
 
-    assert await world.call("GET", world.url()) == (200, {"datasets": [dataset]})
+    assert await world.call("GET", world.url()) == (200, {"datasets": [dataset], "used_by": {}})
     assert await world.viewer("GET", world.url(f"/{dataset['id']}")) == (
         200, {"dataset": dataset, "report": report, "used_by": []},
     )  # fmt: skip
@@ -188,7 +188,7 @@ async def test_a_team_may_have_so_many(world: World) -> None:
     assert "3" in refused["error"]["message"]
     listed = (await world.call("GET", world.url()))[1]["datasets"]
     assert len(listed) == 3
-    assert (await world.stranger("GET", world.url()))[1] == {"datasets": []}
+    assert (await world.stranger("GET", world.url()))[1]["datasets"] == []
     await world.call("DELETE", world.url(f"/{listed[0]['id']}"))
     assert (await world.add())[0] == 201
 
@@ -208,6 +208,9 @@ async def test_claimed_datasets_cant_be_deleted(world: World) -> None:
     assert [model["job_id"] for model in error["details"]["models"]] == ["job1", "job2"]
     used_by = (await world.call("GET", world.url(f"/{one}")))[1]["used_by"]
     assert [(use["job_id"], use["description"]) for use in used_by] == [("job1", "Robot eyes"), ("job2", "Second try")]
+    listed = (await world.call("GET", world.url()))[1]
+    assert listed["used_by"][one] == used_by
+    assert [use["job_id"] for use in listed["used_by"][two]] == ["job1"]
 
     internal = f"{world.service.url}/api/internal/claims"
     status, content = await world.scheduler("GET", f"{internal}?older_than_seconds=0")
@@ -253,6 +256,7 @@ async def test_which_labels_differ(world: World) -> None:
     assert [(d["name"], d["missing"], d["extra"], len(d["hints"])) for d in content["differences"]] == [
         ("One", [], [], 0), ("Two", ["ball"], ["Ball"], 1), ("Three", ["red cube"], ["duck", "red cub"], 1),
     ]  # fmt: skip
+    assert content["differences"][1]["message"] == "“Two” lacks “ball” and has in addition “Ball”."
     assert (await world.call("POST", check, {"dataset_ids": [one, one]}))[1]["compatible"] is True
     assert (await world.call("POST", check, {"dataset_ids": [one, "nowhere"]}))[0] == 404
     assert (await world.stranger("POST", check, {"dataset_ids": [one]}))[0] == 404

@@ -90,7 +90,7 @@ class World:
         known = {document["_id"] async for document in self.documents.find({}, {"_id": 1})}
         assert set(self.artifacts.folders("datasets")) <= known
         assert self.uploads() == []
-        assert await self.call("GET", self.url()) == (200, {"datasets": []})
+        assert await self.call("GET", self.url()) == (200, {"datasets": [], "used_by": {}})
 
     def processes(self) -> list[Path]:
         """The folders of processes in the service's folder for uploads."""

@@ -199,18 +199,21 @@ export interface DatasetView {
   findings: Finding[];
 }
 
-/** The team's datasets, newest first. */
+/** The team's datasets, newest first. `used_by` has the models that use one, by its id; none for those that nobody uses. */
 export interface DatasetsAnswer {
   datasets: DatasetView[];
+  used_by: Record<string, Claim[]>;
 }
 
-/** How one dataset's labels differ from those that most of the others have. */
+/** How one dataset's labels differ from those that most of the others have; `message` says it in a sentence, and nothing
+ * where they don't. */
 export interface Difference {
   dataset_id: string;
   name: string;
   missing: string[];
   extra: string[];
   hints: string[];
+  message: string;
 }
 
 /** The body of every answer with a status of 400 or more. */

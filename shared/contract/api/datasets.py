@@ -63,9 +63,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The team's datasets, newest first."""
+    """The team's datasets, newest first. `used_by` has the models that use one, by its id; none for those that nobody uses."""
 
     datasets: list[DatasetView]
+    used_by: dict[str, list[Claim]] = {}
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,13 +91,15 @@ class CompatibilityRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """How one dataset's labels differ from those that most of the others have."""
+    """How one dataset's labels differ from those that most of the others have; `message` says it in a sentence, and nothing
+    where they don't."""
 
     dataset_id: str
     name: str
     missing: list[str]
     extra: list[str]
     hints: list[str]
+    message: str = ""
 
 
 class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
