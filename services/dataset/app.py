@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from aiohttp import web
 
@@ -15,19 +16,23 @@ from services.dataset.loops import Cleaner
 from services.dataset.picture_http import PictureRoutes
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore
+from services.dataset.tus import TusRoutes
+from services.dataset.uploads import Uploads
 from services.dataset.workspace import Workspace
+from shared.runtime import log
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.outbox import Relay
 from shared.runtime.service import Runtime
 
 NAME = "dataset"
+_UPLOADS = "uploads"  # below the folder for imports; unlike that of a process it outlives it
 _LONGEST_PAUSE = 15.0  # seconds between two rounds of cleaning
 _CATCH_UP_PAUSE = 600.0  # seconds; there is something to index after an update alone
 
 
 async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> None:
     """Build the service on `runtime` and add its routes to `app`."""
-    settings, clock = runtime.settings, runtime.clock
+    settings, clock, logger = runtime.settings, runtime.clock, log.get("dataset")
 
     workspace = await asyncio.to_thread(Workspace, settings.import_dir)
     runtime.stack.push_async_callback(asyncio.to_thread, workspace.close)
@@ -37,6 +42,15 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         await asyncio.to_thread(artifacts.check)
 
     runtime.check("artifacts", writable)
+    uploads = await asyncio.to_thread(
+        partial(
+            Uploads,
+            settings.import_dir / _UPLOADS,
+            lifetime=timedelta(seconds=settings.upload_lifetime_seconds),
+            max_bytes=settings.max_upload_bytes,
+            per_team=settings.max_team_uploads,
+        )
+    )
     store = DatasetStore((await runtime.store()).database(NAME), runtime.envelope)
     await store.prepare()
     bus = await runtime.bus()
@@ -60,6 +74,12 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         remove=cleaner.remove,
     )
     runtime.on_drain(imports.stop)
+
+    async def expire() -> None:
+        for upload in await asyncio.to_thread(uploads.clean, clock.now()):
+            logger.info("upload.expired", upload=upload)
+
+    runtime.duty("uploads", expire, seconds=min(_LONGEST_PAUSE, settings.upload_lifetime_seconds / 2))
     browsing = Browsing(store, artifacts, workspace)
     runtime.on_drain(browsing.stop)
     runtime.duty("index", browsing.catch_up, seconds=_CATCH_UP_PAUSE)
@@ -67,7 +87,11 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         store=store,
         datasets=Datasets(store, clock, relaying.wake),
         imports=imports,
+        uploads=uploads,
         clock=clock,
         silence_seconds=settings.silence_seconds,
     )
+    tus = TusRoutes(uploads, settings.silence_seconds)
+    runtime.on_drain(tus.stop)
+    tus.register(app)
     app.add_routes([*routes.table(), *PictureRoutes(store, browsing).table()])

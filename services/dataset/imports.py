@@ -39,10 +39,12 @@ _SIGNS_OF_LIFE = 6  # in the time after which silence counts as the end
 
 
 class Upload(NamedTuple):
-    """A zip on its way in; `declared_bytes` is what the client says of its size, if anything."""
+    """A zip on its way in; `declared_bytes` is what the client says of its size, if anything. `is_sent_now`: a client is
+    sending it and waits until it has."""
 
     pieces: AsyncIterator[bytes]
     declared_bytes: int | None
+    is_sent_now: bool = True
 
 
 class Stop:
@@ -123,7 +125,8 @@ class Imports:
             dataset = await self._repeated(dataset_id, request)
             if dataset is None:
                 raise domain.too_many(limit)
-            await self._discard(upload)
+            if upload.is_sent_now:
+                await self._discard(upload)
             return dataset
         try:
             with self._workspace.folder() as folder:
