@@ -20,7 +20,7 @@ from services.cli.config import Server
 from services.cli.operators import Operators
 from services.cli.stream import Stream
 from services.cli.transport import Transport, part
-from shared.contract.api.datasets import Compatibility, DatasetAnswer, DatasetsAnswer, Imported
+from shared.contract.api.datasets import Compatibility, DatasetAnswer, DatasetsAnswer, DatasetStatistics, Imported
 from shared.contract.api.jobs import JobAnswer, JobLog, Plan, PlanAnswer, RetryRequest, Session, StartingModels
 from shared.contract.api.models import EventsAnswer, ModelAnswer, ModelEvent, ModelsAnswer
 from shared.contract.api.teams import LedgerAnswer, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest, TeamRole
@@ -101,6 +101,11 @@ class Api:
     async def dataset(self, dataset_id: str) -> DatasetAnswer:
         """One dataset, how it was imported, who uses it."""
         return await self._transport.request("GET", f"/api/datasets/{part(dataset_id)}", DatasetAnswer, safe=True)
+
+    async def dataset_statistics(self, dataset_id: str) -> DatasetStatistics:
+        """What is in a dataset, counted."""
+        path = f"/api/datasets/{part(dataset_id)}/statistics"
+        return await self._transport.request("GET", path, DatasetStatistics, safe=True)
 
     async def delete_dataset(self, dataset_id: str) -> None:
         """Deletes it. UserError `dataset_in_use` while a model uses it."""

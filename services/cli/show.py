@@ -15,7 +15,7 @@ from rich.text import Text
 
 from services.cli import figures
 from services.cli.figures import count, plain
-from shared.contract.api.datasets import Compatibility, DatasetAnswer, ImportReport
+from shared.contract.api.datasets import Compatibility, DatasetAnswer, DatasetStatistics, ImportReport
 from shared.contract.api.jobs import Plan, StartingModels
 from shared.contract.jobs import JobState
 from shared.contract.views import DatasetView, JobView, Reason
@@ -27,6 +27,7 @@ NEEDS_APPROVAL = "needs_approval"
 NEEDS_APPROVAL = "needs_approval"
 # The one refusal that no time ends, but a mentor.
 NEEDS_APPROVAL = "needs_approval"
+_SIZES_SHOWN = 3
 _SKIPPED_SHOWN = 10
 
 STATE_STYLES: Mapping[JobState, str] = {
@@ -104,12 +105,9 @@ def datasets_table(datasets: Sequence[DatasetView], width: int) -> RenderableTyp
     return made
 
 
-def dataset_details(answer: DatasetAnswer) -> RenderableType:
-    """One dataset: counts, labels, how the import went, who uses it."""
+def dataset_details(answer: DatasetAnswer, statistics: DatasetStatistics | None = None) -> RenderableType:
+    """One dataset: counts, labels, sizes, how the import went, what may spoil a training, who uses it."""
     item = answer.dataset
-    labels = table("Label", "Training boxes", "Evaluation boxes", right=("Training boxes", "Evaluation boxes"))
-    for label in item.labels:
-        labels.add_row(text(label.name), Text(figures.whole(label.train)), Text(figures.whole(label.eval)))
     rows: list[tuple[str, RenderableType]] = [
         ("ID", item.id),
         ("Added", figures.date(item.created_at)),
@@ -117,10 +115,48 @@ def dataset_details(answer: DatasetAnswer) -> RenderableType:
         ("Evaluation", f"{count(item.eval_frames, 'picture')}, {item.eval_negatives:,} without any object"),
         ("Size", figures.size(item.bytes)),
     ]
+    if statistics is not None:
+        rows += _sizes(statistics)
     if answer.used_by:
         rows.append(("Used by", ", ".join(f"{use.description} ({use.job_id[:8]})" for use in answer.used_by)))
     heading, details = text(item.name, "bold"), indented(facts(rows))
-    return Group(heading, details, Text(), indented(labels), Text(), import_report(answer.report))
+    labels = _labels(item) if statistics is None else _counted_labels(statistics)
+    told = {*answer.report.warnings}  # of a dataset that was imported before, some findings came later
+    later = [text(f"warning: {found.message}", "yellow") for found in item.findings if found.message not in told]
+    return Group(heading, details, Text(), indented(labels), Text(), import_report(answer.report), *later)
+
+
+def _labels(item: DatasetView) -> Table:
+    made = table("Label", "Training boxes", "Evaluation boxes", right=("Training boxes", "Evaluation boxes"))
+    for label in item.labels:
+        made.add_row(text(label.name), Text(figures.whole(label.train)), Text(figures.whole(label.eval)))
+    return made
+
+
+def _counted_labels(statistics: DatasetStatistics) -> Table:
+    numbers = ("Training boxes", "in pictures", "Evaluation boxes", "in pictures ")
+    made = table("Label", *numbers, right=numbers)
+    for label in statistics.labels:
+        counts = (label.train.boxes, label.train.pictures, label.eval.boxes, label.eval.pictures)
+        made.add_row(text(label.name), *(Text(figures.whole(number)) for number in counts))
+    return made
+
+
+def _sizes(statistics: DatasetStatistics) -> list[tuple[str, RenderableType]]:
+    """Sizes of pictures in pixels, and of boxes as shares of the picture's longer side."""
+    shown = statistics.picture_sizes[:_SIZES_SHOWN]
+    pictures = [f"{size.pictures:,} of {size.width} x {size.height}" for size in shown]
+    others = statistics.train.pictures + statistics.eval.pictures - sum(size.pictures for size in shown)
+    if others:
+        pictures.append(f"{others:,} of other sizes")
+    boxes = []
+    before: float | None = None
+    for size in statistics.box_sizes:
+        if size.boxes:
+            span = f"{before or 0:.0%} and more" if size.below is None else f"{before or 0:.0%} to {size.below:.0%}"
+            boxes.append(f"{size.boxes:,} at {span}")
+        before = size.below
+    return [("Pictures", ", ".join(pictures)), ("Boxes", ", ".join(boxes) + " of the picture's longer side")]
 
 
 def import_report(report: ImportReport) -> RenderableType:

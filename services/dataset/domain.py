@@ -5,7 +5,6 @@ Pure: no clock, no ids, no I/O. Reading an upload is importer.py's.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +13,18 @@ from typing import Literal
 
 import msgspec
 
-from services.dataset.report import Manifest, spelling_key
+from services.dataset.report import Imported
+from services.dataset.spelling import closest
 from shared.contract.api.datasets import Claim, Compatibility, Difference, ImportReport
 from shared.contract.errors import UserError
 from shared.contract.views import DatasetView
 
 MAX_NAME = 60
-# How alike (0..1) two labels must be for one to be taken for a misspelling of the other.
-NEAR_MISS = 0.75
+_HINTS = {
+    "writing": "“{}” and “{}” differ only in capitals, spaces or punctuation.",
+    "plural": "“{}” and “{}” may be singular and plural of one label.",
+    "typo": "“{}” may be a misspelling of “{}”.",
+}
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +58,9 @@ def checked_name(text: str) -> str:
     return name
 
 
-def view(
-    dataset_id: str, team: str, name: str, created_at: datetime, manifest: Manifest, report: ImportReport
-) -> DatasetView:
+def view(dataset_id: str, team: str, name: str, created_at: datetime, imported: Imported) -> DatasetView:
     """The public dataset that an import gives."""
+    manifest = imported.manifest
     return DatasetView(
         id=dataset_id,
         team=team,
@@ -71,7 +73,8 @@ def view(
         eval_negatives=manifest.eval.negatives,
         bytes=manifest.bytes,
         prefix=prefix(dataset_id),
-        warnings=report.warnings,
+        warnings=imported.report.warnings,
+        findings=imported.findings,
     )
 
 
@@ -109,26 +112,29 @@ def compatibility(datasets: Sequence[DatasetView]) -> Compatibility:
     votes = Counter(sets)
     meant = max(sets, key=lambda labels: votes[labels])  # max keeps the first of equals
     differences = [
-        Difference(
-            dataset_id=dataset.id,
-            name=dataset.name,
-            missing=sorted(meant - labels),
-            extra=sorted(labels - meant),
-            hints=_hints(sorted(labels - meant), sorted(meant - labels)),
-        )
+        _difference(dataset, sorted(meant - labels), sorted(labels - meant))
         for dataset, labels in zip(datasets, sets, strict=True)
     ]
     return Compatibility(compatible=len(votes) == 1, labels=sorted(meant), differences=differences)
 
 
+def _difference(dataset: DatasetView, missing: list[str], extra: list[str]) -> Difference:
+    said = [f"{what} {_quoted(labels)}" for what, labels in (("lacks", missing), ("has in addition", extra)) if labels]
+    return Difference(
+        dataset_id=dataset.id,
+        name=dataset.name,
+        missing=missing,
+        extra=extra,
+        hints=_hints(extra, missing),
+        message=f"“{dataset.name}” {' and '.join(said)}." if said else "",
+    )
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(f"“{label}”" for label in labels)
+
+
 def _hints(extra: Sequence[str], missing: Sequence[str]) -> list[str]:
     """Which of the labels that a dataset has too many may be a spelling of one that it lacks."""
-    hints = []
-    for label in extra:
-        same = [other for other in missing if spelling_key(other) == spelling_key(label)]
-        if same:
-            hints.append(f"“{label}” and “{same[0]}” differ only in capitals, spaces or punctuation.")
-        elif near := difflib.get_close_matches(label.casefold(), [o.casefold() for o in missing], 1, NEAR_MISS):
-            other = next(other for other in missing if other.casefold() == near[0])
-            hints.append(f"“{label}” may be a misspelling of “{other}”.")
-    return hints
+    pairs = [(label, found) for label in extra if (found := closest(label, missing)) is not None]
+    return [_HINTS[kind].format(label, other) for label, (other, kind) in pairs]

@@ -24,8 +24,8 @@ class Datasets:
         self._clock = clock
         self._changed = changed
 
-    async def get(self, team: str, dataset_id: str) -> Dataset:
-        """A team's dataset. Raises NotFound."""
+    async def get(self, team: str | None, dataset_id: str) -> Dataset:
+        """A dataset of a team or (None) of whichever. Raises NotFound."""
         dataset = await self._store.find(team, dataset_id)
         if dataset is None:
             raise NotFound("dataset", dataset_id)

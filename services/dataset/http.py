@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import re
 from datetime import timedelta
+from functools import partial
 from typing import Literal, cast
 
 from aiohttp import web
@@ -14,10 +15,13 @@ from services.dataset.domain import UploadRequest
 from services.dataset.handlers import Datasets
 from services.dataset.importer import MAX_EVAL_PERCENT, MIN_EVAL_PERCENT
 from services.dataset.imports import Imports, Upload
+from services.dataset.picture_http import seen_by
+from services.dataset.receiving import received, stored, to_end
 from services.dataset.store import DatasetStore
+from services.dataset.uploads import Uploads
 from shared.contract.api.claims import Claimed, ClaimingJob, ClaimRequest, ClaimsAnswer
 from shared.contract.api.datasets import CompatibilityRequest, DatasetAnswer, DatasetsAnswer, Imported
-from shared.contract.errors import UserError
+from shared.contract.errors import NotFound, UserError
 from shared.runtime.clock import Clock
 from shared.runtime.web import answer, body, creation_id, require, whole_number
 
@@ -29,11 +33,19 @@ class Routes:
     """The handlers and what they need; `silence_seconds` is how long an upload may bring nothing."""
 
     def __init__(
-        self, *, store: DatasetStore, datasets: Datasets, imports: Imports, clock: Clock, silence_seconds: float
+        self,
+        *,
+        store: DatasetStore,
+        datasets: Datasets,
+        imports: Imports,
+        uploads: Uploads,
+        clock: Clock,
+        silence_seconds: float,
     ) -> None:
         self._store = store
         self._datasets = datasets
         self._imports = imports
+        self._uploads = uploads
         self._clock = clock
         self._silence_seconds = silence_seconds
 
@@ -53,12 +65,15 @@ class Routes:
     async def list(self, request: web.Request) -> web.Response:
         """The team's datasets, newest first."""
         who = require(request, "viewer")
-        return answer(DatasetsAnswer(datasets=await self._store.all(who.team)))
+        listed = await self._store.all(who.team)
+        used_by = {one.view.id: one.claims for one in listed if one.claims}
+        return answer(DatasetsAnswer(datasets=[one.view for one in listed], used_by=used_by))
 
     async def create(self, request: web.Request) -> web.Response:
-        """Import the zip that is the request's body."""
+        """Import the zip that is the request's body, or that was uploaded before (`upload`)."""
         who = require(request, "member")
-        if request.content_type not in _ZIP_TYPES:
+        upload_id = _upload_id(request)
+        if upload_id is None and request.content_type not in _ZIP_TYPES:
             message = f"Send the zip as the body with Content-Type application/zip, not {request.content_type}."
             raise UserError("unsupported_media_type", message, "Content-Type", status=415)
         wanted = UploadRequest(
@@ -67,14 +82,20 @@ class Routes:
             seed=whole_number(request, "seed", 0, 0, _LARGEST_SEED),
             unlabelled=_unlabelled(request),
         )
-        upload = Upload(self._pieces(request), request.content_length)
+        if upload_id is None:
+            upload = Upload(received(request, self._silence_seconds), request.content_length)
+        else:
+            upload = Upload(stored(self._uploads.pieces(who.team, upload_id)), None, is_sent_now=False)
         dataset = await self._imports.create(who.team, creation_id(request, who.team), wanted, upload)
+        if upload_id is not None:
+            with contextlib.suppress(NotFound):  # a repeated request finds the dataset, but no upload any more
+                await to_end(partial(self._uploads.remove, who.team, upload_id))
         return answer(Imported(dataset=dataset.view, report=dataset.report), status=201)
 
     async def get(self, request: web.Request) -> web.Response:
         """One dataset, how its import went, who uses it."""
         who = require(request, "viewer")
-        dataset = await self._datasets.get(who.team, request.match_info["id"])
+        dataset = await self._datasets.get(seen_by(who), request.match_info["id"])
         return answer(DatasetAnswer(dataset=dataset.view, report=dataset.report, used_by=dataset.claims))
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -111,22 +132,12 @@ class Routes:
         await self._store.release(request.match_info["job_id"])
         return web.Response(status=204)
 
-    async def _pieces(self, request: web.Request) -> AsyncIterator[bytes]:
-        while True:
-            try:
-                async with asyncio.timeout(self._silence_seconds):
-                    piece = await request.content.readany()
-            except TimeoutError as error:
-                message = f"The upload brought nothing for {self._silence_seconds:g} seconds and was given up."
-                raise UserError("upload_stalled", message, "file", status=408) from error
-            except (
-                OSError,
-                web.RequestPayloadError,
-            ) as error:  # the connection is lost, or the body is not what HTTP allows
-                raise UserError("upload_broken", f"The upload broke off: {error}", "file") from error
-            if not piece:
-                return
-            yield piece
+
+def _upload_id(request: web.Request) -> str | None:
+    value = request.query.get("upload")
+    if value is not None and re.fullmatch("[0-9a-f]{32}", value) is None:
+        raise UserError("bad_parameter", f"upload must be an upload's id, not {value[:40]!r}.", "upload")
+    return value
 
 
 def _unlabelled(request: web.Request) -> Literal["skip", "negative"]:

@@ -1,4 +1,5 @@
-"""From an uploaded zip on disk to a folder that holds a dataset: shards, label map, manifest, report.
+"""From an uploaded zip on disk to a folder that holds a dataset: shards, label map, manifest, report, and the index of its
+pictures in a folder below it.
 
 Owns the order of the steps and what is left behind: everything or nothing. Synchronous, meant for a worker thread;
 knows neither HTTP nor the store. Reads no clock and no random source, so the same upload with the same options gives the
@@ -9,22 +10,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
 
-from services.dataset import pictures, report
+from services.dataset import findings, index, pictures, report
 from services.dataset.archive import Archive, ArchiveLimits
 from services.dataset.formats import tfrecord, voc
 from services.dataset.formats.voc import Annotation, Skipped
 from services.dataset.frames import Box, Frame, clip, scale
 from services.dataset.pictures import Picture, PictureLimits
-from services.dataset.report import Manifest, Notes
+from services.dataset.report import Imported, Manifest, Notes
 from services.dataset.split import Split, split
 from services.dataset.spool import Spool
 from shared.contract.api.datasets import ImportReport
 from shared.contract.errors import UserError
+from shared.contract.views import Finding
 
 IMPORTER = "voc/1"
 MANIFEST = "manifest.json"
@@ -52,13 +56,6 @@ class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_labels: int = 100
     archive: ArchiveLimits = ArchiveLimits()
     pictures: PictureLimits = PictureLimits()
-
-
-class Imported(msgspec.Struct, frozen=True):
-    """What the folder holds."""
-
-    manifest: Manifest
-    report: ImportReport
 
 
 def import_archive(
@@ -124,7 +121,8 @@ class _Import:
         frames = self._read_frames(matching.pairs, images)
         pools = self._split(frames)
         manifest = self._write(pools)
-        oddities = self._notes.warnings() + report.label_warnings(manifest.labels)
+        found = self._index(manifest)
+        oddities = self._notes.warnings()
         outcome = ImportReport(
             read={"pictures": len(frames)},
             annotations=len(matching.pairs),
@@ -133,13 +131,20 @@ class _Import:
             skipped=report.listed(self._skipped),
             skipped_total=len(self._skipped),
             skipped_by_code=report.by_code(self._skipped),
-            warnings=[oddity.message for oddity in oddities],
+            warnings=[item.message for item in oddities] + [item.message for item in found],
             oddities=oddities,
             look_alike_groups=pools.groups_of_look_alikes,
         )
         for name, content in ((MANIFEST, manifest), (REPORT, outcome)):
             (self._folder / name).write_bytes(msgspec.json.format(msgspec.json.encode(content)))
-        return Imported(manifest, outcome)
+        return Imported(manifest, outcome, found)
+
+    def _index(self, manifest: Manifest) -> list[Finding]:
+        folder = self._folder / index.FOLDER
+        folder.mkdir()
+        shards = [index.Shard(file.name, partial(FileIO, self._folder / file.name)) for file in manifest.files]
+        made = index.build(shards, [label.name for label in manifest.labels], folder, self._check_stop)
+        return findings.findings(made, findings.count(made))
 
     @staticmethod
     def _require_input(images: list[str], xml_names: list[str]) -> None:

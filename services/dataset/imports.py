@@ -16,10 +16,11 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from services.dataset import domain
+from services.dataset import domain, index
 from services.dataset.archive import check_size
 from services.dataset.domain import Dataset, UploadRequest
-from services.dataset.importer import ImportCancelled, Imported, ImportOptions, import_archive
+from services.dataset.importer import ImportCancelled, ImportOptions, import_archive
+from services.dataset.report import Imported
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore, Reservation
 from services.dataset.workspace import Workspace
@@ -38,10 +39,12 @@ _SIGNS_OF_LIFE = 6  # in the time after which silence counts as the end
 
 
 class Upload(NamedTuple):
-    """A zip on its way in; `declared_bytes` is what the client says of its size, if anything."""
+    """A zip on its way in; `declared_bytes` is what the client says of its size, if anything. `is_sent_now`: a client is
+    sending it and waits until it has."""
 
     pieces: AsyncIterator[bytes]
     declared_bytes: int | None
+    is_sent_now: bool = True
 
 
 class Stop:
@@ -122,7 +125,8 @@ class Imports:
             dataset = await self._repeated(dataset_id, request)
             if dataset is None:
                 raise domain.too_many(limit)
-            await self._discard(upload)
+            if upload.is_sent_now:
+                await self._discard(upload)
             return dataset
         try:
             with self._workspace.folder() as folder:
@@ -189,7 +193,7 @@ class Imports:
             imported = await _in_thread(lambda: import_archive(archive, made, options, stop.is_set), stop)
             await _in_thread(lambda: self._publish(reservation.id, made, imported), stop)
         now = self._clock.now()
-        view = domain.view(reservation.id, reservation.team, request.name, now, imported.manifest, imported.report)
+        view = domain.view(reservation.id, reservation.team, request.name, now, imported)
         if not await self._store.finish(reservation, view, imported.report):
             raise _interrupted()
         self._changed()
@@ -225,6 +229,7 @@ class Imports:
             # An importer that was taken for dead published other content under this id: theirs is to be removed first.
             if found is None or found.sha256 != file.sha256:
                 raise ImportCancelled
+        self._artifacts.publish(index.prefix(dataset_id), folder / index.FOLDER)
 
     @asynccontextmanager
     async def _alive(self, reservation: Reservation) -> AsyncIterator[Stop]:

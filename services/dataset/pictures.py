@@ -32,6 +32,7 @@ OTHER_EXTENSIONS = frozenset(
 )
 # A progressive JPEG has about ten scans; each one more makes the decoder go over the whole picture again.
 MAX_JPEG_SCANS = 128
+_THUMB_QUALITY = 80
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSE = {
@@ -114,6 +115,23 @@ def load(data: bytes, name: str, limits: PictureLimits, labelled_size: tuple[int
         digest=hashlib.sha256(data).hexdigest(),
         dhash=_dhash(rgb),
     )
+
+
+def thumbnail(jpeg: bytes, longest_side: int) -> bytes | None:
+    """A stored picture with its longest side at `longest_side` pixels; None where it is no longer than that, or can't be
+    read."""
+    try:
+        with JpegImageFile(io.BytesIO(jpeg)) as image:
+            size = _fit(image.size, longest_side)
+            if size == image.size:
+                return None
+            image.draft("RGB", size)  # decodes a quarter of the pixels where that is enough
+            small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    except _BROKEN:  # of a dataset that something else wrote: its other pictures can be shown all the same
+        return None
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=_THUMB_QUALITY)
+    return out.getvalue()
 
 
 def choose_orientation(stated: int, size: tuple[int, int], labelled_size: tuple[int, int] | None) -> int:

@@ -5,22 +5,20 @@ Owns the report, the manifest and their words. Pure. Lists of files are capped, 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from services.dataset.formats.tfrecord import FileEntry
 from services.dataset.formats.voc import Skipped
 from services.dataset.frames import Frame
-from shared.contract.api.datasets import SkippedFile, Warned
-from shared.contract.views import LabelCount
+from shared.contract.api.datasets import ImportReport, SkippedFile, Warned
+from shared.contract.views import Finding, LabelCount
 
 MAX_SKIPPED_LISTED = 200
 MAX_FILES_PER_WARNING = 10
 MAX_FILES_NAMED = 3  # in the sentence itself
-FEW_BOXES = 10
 
 SKIP_REASONS = {
     "xml_malformed": "the XML can't be parsed",
@@ -68,6 +66,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     eval: PoolCount
     bytes: int
     files: list[FileEntry]
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What an import made, how it went, and what of it may spoil a training."""
+
+    manifest: Manifest
+    report: ImportReport
+    findings: list[Finding]
 
 
 class Notes:
@@ -122,36 +128,3 @@ def count_labels(labels: Sequence[str], train: Sequence[Frame], evaluation: Sequ
     in_train = Counter(box.label for frame in train for box in frame.boxes)
     in_eval = Counter(box.label for frame in evaluation for box in frame.boxes)
     return [LabelCount(name=label, train=in_train[label], eval=in_eval[label]) for label in labels]
-
-
-def label_warnings(labels: Sequence[LabelCount]) -> list[Warned]:
-    """What about the labels may spoil a training: spellings of one word, labels that a pool lacks, labels with few boxes."""
-    found = []
-    for cluster in clusters(label.name for label in labels):
-        names = ", ".join(f"“{name}”" for name in cluster)
-        message = f"{names} look like one label in different spellings; they are trained as {len(cluster)} labels."
-        found.append(Warned(code="label_spellings", message=message, count=len(cluster)))
-    for label in labels:
-        for pool, boxes in (("training", label.train), ("evaluation", label.eval)):
-            if not boxes:
-                message = f"The {pool} pool has no box of “{label.name}”."
-                found.append(Warned(code="label_missing_in_pool", message=message, count=1))
-        if (boxes := label.train + label.eval) < FEW_BOXES:
-            message = (
-                f"“{label.name}” has only {boxes} box{'' if boxes == 1 else 'es'}; a model needs many more to learn it."
-            )
-            found.append(Warned(code="few_boxes", message=message, count=boxes))
-    return found
-
-
-def clusters(names: Iterable[str]) -> list[list[str]]:
-    """Names that differ only in case, spaces, hyphens, underscores or dots, grouped; names without a twin are left out."""
-    by_key: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        by_key[spelling_key(name)].append(name)
-    return [sorted(group) for _, group in sorted(by_key.items()) if len(group) > 1]
-
-
-def spelling_key(name: str) -> str:
-    """What stays of a label when case and separators are taken away."""
-    return re.sub(r"[\s_\-.]+", "", name.casefold())

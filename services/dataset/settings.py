@@ -30,6 +30,12 @@ class DatasetSettings(CommonSettings):
     max_labels: int = Field(100, ge=1, le=1000, description="most different labels of a dataset")
     longest_side: int = Field(640, ge=64, le=4096, description="longest side of stored pictures, in pixels")
     jpeg_quality: int = Field(92, ge=50, le=95, description="quality of stored pictures")
+    max_team_uploads: int = Field(
+        4, ge=1, le=1000, description="resumable uploads of one team that aren't imported yet"
+    )
+    upload_lifetime_seconds: float = Field(
+        86_400.0, ge=1, description="a resumable upload that gets no more bytes for so long is removed"
+    )
     silence_seconds: float = Field(
         60.0, ge=1, le=3600, description="an import that gives no sign of life for so long is given up and removed"
     )

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from services.dataset import index
 from services.dataset.domain import Dataset
 from shared.contract.api.datasets import Claim, ImportReport
 from shared.contract.events import DatasetCreated, DatasetDeleted, Message
-from shared.contract.views import DatasetView
+from shared.contract.views import DatasetView, Finding
 from shared.contract.wire import Envelope
 from shared.runtime import outbox
 from shared.runtime.mongo import (
@@ -54,6 +55,13 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True):
     dataset: Dataset | None
 
 
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset and who uses it."""
+
+    view: DatasetView
+    claims: list[Claim] = []
+
+
 class DatasetStore:
     """The datasets of all teams."""
 
@@ -82,16 +90,21 @@ class DatasetStore:
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
-    async def all(self, team: str) -> list[DatasetView]:
+    async def all(self, team: str) -> list[Listed]:
         """A team's datasets, newest first."""
-        cursor = self.collection.find({"team": team, "state": "ready"}, {"view": 1})
-        views = [from_document(document["view"], DatasetView) async for document in cursor]
-        return sorted(views, key=lambda view: (view.created_at, view.id), reverse=True)
+        cursor = self.collection.find({"team": team, "state": "ready"}, {"view": 1, "claims": 1})
+        listed = [from_document(document, Listed) async for document in cursor]
+        return sorted(listed, key=lambda one: (one.view.created_at, one.view.id), reverse=True)
 
-    async def find(self, team: str, dataset_id: str) -> Dataset | None:
-        """A team's dataset, None if there is no such (any more)."""
-        document = await self.collection.find_one({"_id": dataset_id, "team": team, "state": "ready"})
+    async def find(self, team: str | None, dataset_id: str) -> Dataset | None:
+        """A dataset of a team or (None) of whichever, None if there is no such (any more)."""
+        document = await self.collection.find_one(_ready(team, dataset_id))
         return None if document is None else _dataset(document)
+
+    async def view(self, team: str | None, dataset_id: str) -> DatasetView | None:
+        """As `find`, what is public of it alone."""
+        document = await self.collection.find_one(_ready(team, dataset_id), {"view": 1})
+        return None if document is None else from_document(document["view"], DatasetView)
 
     async def existing(self, dataset_id: str) -> Existing | None:
         """Whatever there is under an id."""
@@ -143,6 +156,7 @@ class DatasetStore:
                     "view": msgspec.to_builtins(view, builtin_types=(datetime,)),
                     "report": msgspec.to_builtins(report),
                     "claims": [],
+                    "indexed": index.VERSION,
                 },
                 "$unset": {"owner": "", "touched_at": ""},
                 "$push": outbox.push([entry]),
@@ -167,6 +181,21 @@ class DatasetStore:
                 "$unset": {"slot": "", "view": "", "report": ""},
                 "$push": outbox.push([entry]),
             },
+        )
+        return result.matched_count == 1
+
+    # --- what is derived -----------------------------------------------------------------------------------------------
+
+    async def unindexed(self) -> list[DatasetView]:
+        """Datasets whose pictures were indexed by an older version than this, or never."""
+        cursor = self.collection.find({"state": "ready", "indexed": {"$ne": index.VERSION}}, {"view": 1})
+        return [from_document(document["view"], DatasetView) async for document in cursor]
+
+    async def indexed(self, dataset_id: str, findings: Sequence[Finding]) -> bool:
+        """Note that a dataset's pictures are indexed, and what was found in them; False if the dataset is gone."""
+        result = await self.collection.update_one(
+            {"_id": dataset_id, "state": "ready"},
+            {"$set": {"indexed": index.VERSION, "view.findings": msgspec.to_builtins(findings)}},
         )
         return result.matched_count == 1
 
@@ -241,6 +270,10 @@ class DatasetStore:
 
     async def _ids(self, query: Document) -> list[str]:
         return [document["_id"] async for document in self.collection.find(query, {"_id": 1})]
+
+
+def _ready(team: str | None, dataset_id: str) -> Document:
+    return {"_id": dataset_id, "state": "ready", **({} if team is None else {"team": team})}
 
 
 def _held(reservation: Reservation) -> dict[str, Any]:

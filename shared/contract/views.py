@@ -23,8 +23,23 @@ class LabelCount(msgspec.Struct, frozen=True, kw_only=True):
     eval: int
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about a dataset that may spoil a training: `code` for programs, `message` for the people who labelled it.
+
+    `labels` are those that it is about, `numbers` what was counted, by label or by name.
+    """
+
+    code: str
+    message: str
+    labels: list[str] = []
+    numbers: dict[str, float] = {}
+
+
 class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset; `prefix` is where its shards lie in the artifact store. Frames are pictures, negatives those without a box."""
+    """A dataset; `prefix` is where its shards lie in the artifact store. Frames are pictures, negatives those without a box.
+
+    `findings` are about what is in it; `warnings` are their sentences, and those about how its import went.
+    """
 
     id: str
     team: str
@@ -38,6 +53,7 @@ class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     prefix: str
     warnings: list[str] = []
+    findings: list[Finding] = []
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):

@@ -119,6 +119,16 @@ class Artifacts:
         """A file of a folder for reading, seekable. Raises FileNotFoundError."""
         return cast(BinaryIO, self._fs.open(self._path(prefix, name), "rb"))
 
+    def read(self, prefix: str, name: str, offset: int, length: int) -> bytes:
+        """`length` bytes of a file from `offset` on, without reading what is before. Raises Corrupt where they aren't there."""
+        try:
+            data = self._fs.cat_file(self._path(prefix, name), start=offset, end=offset + length)
+        except FileNotFoundError as error:
+            raise Corrupt(f"{prefix}/{name} is not in the store") from error
+        if len(data) != length:
+            raise Corrupt(f"{prefix}/{name} ends before byte {offset + length}")
+        return cast(bytes, data)
+
     def chunks(self, prefix: str, name: str) -> Iterator[bytes]:
         """A file's bytes in pieces of 1 MiB. Raises FileNotFoundError."""
         with self.open(prefix, name) as file:

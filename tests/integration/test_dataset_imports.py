@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from services.dataset import index
+from services.dataset.browsing import Browsing
 from services.dataset.domain import UploadRequest, prefix
 from services.dataset.imports import Imports, Upload
 from services.dataset.loops import Cleaner
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore, Reservation
 from services.dataset.workspace import Workspace
-from shared.contract.errors import UserError
+from shared.contract.errors import NotFound, UserError
 from shared.contract.events import Message
+from shared.contract.views import DatasetView
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.clock import SystemClock
@@ -80,6 +83,12 @@ class Parts:
 
     async def create(self, between: Callable[[], object] | None = None, dataset_id: str = "d1") -> None:
         await self.imports.create("demo", dataset_id, REQUEST, Upload(self.pieces(between), None))
+
+    async def created(self, dataset_id: str) -> DatasetView:
+        await self.create(dataset_id=dataset_id)
+        view = await self.store.view("demo", dataset_id)
+        assert view is not None
+        return view
 
     async def nothing_is_left(self) -> None:
         assert await self.store.collection.count_documents({}) == 0
@@ -299,3 +308,73 @@ async def test_the_store_goes_away_during_an_upload(tmp_path: Path, private_stor
     await parts.nothing_is_left()
     parts.connection.close()
     parts.workspace.close()
+
+
+async def test_indexes_in_memory_are_bounded(parts: Parts) -> None:
+    one, two = await parts.created("d1"), await parts.created("d2")
+    browsing = Browsing(parts.store, parts.artifacts, parts.workspace, most=30)
+    first = await browsing.look(one)
+    assert first.pictures.weight == 24
+    assert await browsing.look(one) is first
+    await browsing.look(two)
+    assert await browsing.look(one) is not first  # the other one took its place
+    assert (await browsing.look(one)).pictures == first.pictures
+
+
+async def test_whoever_asks_first_may_go(parts: Parts) -> None:
+    one = await parts.created("d1")
+    browsing = Browsing(parts.store, parts.artifacts, parts.workspace)
+    asking = [asyncio.create_task(browsing.look(one)) for _ in range(3)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    assert (await asking[1]) is (await asking[2])
+    with pytest.raises(asyncio.CancelledError):
+        await asking[0]
+
+
+async def test_a_dataset_that_is_deleted_while_its_pictures_are_indexed(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await parts.created("d1")
+    parts.artifacts.delete(index.prefix("d1"))
+    publish = parts.artifacts.publish
+
+    async def delete() -> None:
+        assert await parts.store.delete("demo", "d1")
+        await asyncio.to_thread(parts.artifacts.delete, prefix("d1"))
+
+    def published(*args: object) -> object:
+        asyncio.run_coroutine_threadsafe(delete(), loop).result(5)
+        return publish(*args)  # type: ignore[arg-type]
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(parts.artifacts, "publish", published)
+    with pytest.raises(NotFound):
+        await Browsing(parts.store, parts.artifacts, parts.workspace).look(one)
+    assert parts.artifacts.folders(prefix("d1")) == []
+    assert [path.name for path in parts.workspace.path.iterdir()] == ["lock"]
+
+
+async def test_a_deleted_dataset_is_not_found_rather_than_unreadable(parts: Parts) -> None:
+    one = await parts.created("d1")
+    assert await parts.store.delete("demo", "d1")
+    await asyncio.to_thread(parts.artifacts.delete, prefix("d1"))
+    with pytest.raises(NotFound):
+        await Browsing(parts.store, parts.artifacts, parts.workspace).look(one)
+
+
+async def test_indexing_ends_when_the_service_stops(parts: Parts) -> None:
+    one = await parts.created("d1")
+    parts.artifacts.delete(index.prefix("d1"))
+    await parts.store.collection.update_one({"_id": "d1"}, {"$unset": {"indexed": ""}})
+    browsing = Browsing(parts.store, parts.artifacts, parts.workspace)
+    await browsing.stop()
+    with pytest.raises(UserError) as caught:
+        await browsing.look(one)
+    assert (caught.value.code, caught.value.status) == ("files_unreadable", 503)
+    await browsing.catch_up()
+    assert [view.id for view in await parts.store.unindexed()] == ["d1"]
+    again = Browsing(parts.store, parts.artifacts, parts.workspace)
+    await again.catch_up()
+    assert await parts.store.unindexed() == []
+    assert (await parts.store.view("demo", "d1")) == one

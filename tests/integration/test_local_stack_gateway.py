@@ -30,6 +30,14 @@ class Gateway:
     url: str
 
 
+# What the dataset service says of a picture.
+KEPT = {
+    "Cache-Control": "private, max-age=31536000, immutable",
+    "ETag": '"0123"',
+    "X-Content-Type-Options": "nosniff",
+}
+
+
 @pytest.fixture
 def first_bytes() -> dict[str, asyncio.Event]:
     """Per service, set when the first byte of a body has arrived."""
@@ -63,6 +71,8 @@ async def answer(name: str, first_byte: asyncio.Event, request: web.Request) -> 
         first_byte.set()
         size += len(chunk)
     headers = {"Host-Seen": request.headers["Host"], "Request-Id-Seen": request.headers["X-Request-Id"]}
+    if request.path.endswith(".jpg"):
+        headers |= KEPT
     return web.Response(text=f"{name} {request.path_qs} {size}", headers=headers)
 
 
@@ -115,6 +125,12 @@ async def test_each_path_goes_to_the_service_that_owns_it(
         assert await response.text() == f"{owner} {path} 0"
         assert response.headers["Host-Seen"] == f"localhost:{nginx.port}"
         assert len(response.headers["Request-Id-Seen"]) == 32
+
+
+async def test_a_picture_is_kept_as_its_service_says(nginx: Gateway, client: aiohttp.ClientSession) -> None:
+    async with client.get(f"{nginx.url}/api/datasets/x/pictures/1.jpg") as response:
+        for name, value in KEPT.items():
+            assert response.headers.getall(name) == [value]
 
 
 async def test_the_page_is_never_cached_and_signs_itself_in(nginx: Gateway, client: aiohttp.ClientSession) -> None:

@@ -179,6 +179,37 @@ REPORT: dict[str, Any] = {
     ],
     "look_alike_groups": 0,
 }
+STATISTICS: dict[str, Any] = {
+    "labels": [
+        {
+            "name": "ball",
+            "train": {"boxes": 200, "pictures": 90},
+            "eval": {"boxes": 50, "pictures": 24},
+            "sizes": [1, 0, 0, 9, 40, 200, 0],
+        },
+        {
+            "name": "cube",
+            "train": {"boxes": 180, "pictures": 80},
+            "eval": {"boxes": 45, "pictures": 20},
+            "sizes": [0, 0, 0, 25, 100, 100, 0],
+        },
+    ],
+    "train": {"pictures": 120, "negatives": 12, "boxes": 380},
+    "eval": {"pictures": 30, "negatives": 3, "boxes": 95},
+    "box_sizes": [
+        {"below": 0.01, "boxes": 1},
+        {"below": 0.02, "boxes": 0},
+        {"below": 0.05, "boxes": 0},
+        {"below": 0.1, "boxes": 34},
+        {"below": 0.2, "boxes": 140},
+        {"below": 0.4, "boxes": 300},
+        {"below": None, "boxes": 0},
+    ],
+    "tiny_boxes": 1,
+    "picture_sizes": [{"width": 640, "height": 480, "pictures": 148}, {"width": 480, "height": 640, "pictures": 2}],
+    "other_sizes": 0,
+    "bytes": 8_400_000,
+}
 COMPATIBLE: dict[str, Any] = {"compatible": True, "labels": ["ball", "cube"], "differences": []}
 INCOMPATIBLE: dict[str, Any] = {
     "compatible": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Group
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -13,7 +14,7 @@ from services.cli import show
 from services.cli.api import Api
 from services.cli.context import Context, json_option, pass_context
 from services.cli.names import resolve
-from shared.contract.api.datasets import DatasetAnswer, Imported
+from shared.contract.api.datasets import DatasetAnswer, DatasetStatistics, Imported
 from shared.contract.errors import UserError
 
 
@@ -91,13 +92,15 @@ def list_(context: Context) -> None:
 @json_option
 @pass_context
 def show_(context: Context, dataset: str) -> None:
-    """All about one dataset: labels, how it was imported, which models use it."""
+    """All about one dataset: labels, sizes, what may spoil a training, how it was imported, which models use it."""
 
-    async def ask(api: Api) -> DatasetAnswer:
-        return await api.dataset(await find_dataset(api, dataset))
+    async def ask(api: Api) -> tuple[DatasetAnswer, DatasetStatistics]:
+        found = await find_dataset(api, dataset)
+        return await api.dataset(found), await api.dataset_statistics(found)
 
-    answer = context.run(ask)
-    context.show(answer, show.dataset_details(answer))
+    answer, statistics = context.run(ask)
+    shown = {**msgspec.structs.asdict(answer), "statistics": statistics}
+    context.show(shown, show.dataset_details(answer, statistics))
 
 
 @datasets.command()

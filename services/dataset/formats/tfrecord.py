@@ -1,18 +1,21 @@
 """Shards of tf.train.Example records as Model Garden's TfExampleDecoder reads them, and the label map beside them.
 
-Owns the layout of a record and the names of files. Knows neither VOC nor archives, and needs no TensorFlow. Label ids
-start at 1: 0 is the background.
+Owns the layout of a record, writing and reading, and the names of files. Knows neither VOC nor archives, and needs no
+TensorFlow. Label ids start at 1: 0 is the background.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import msgspec
-from tfrecord import TFRecordWriter
+from google.protobuf.message import DecodeError
+from tfrecord import TFRecordWriter, example_pb2
 
 from services.dataset.frames import Frame
 
@@ -22,6 +25,10 @@ MIN_FRAMES_PER_SHARD = 10
 MAX_SHARD_BYTES = 128 * 1024**2
 
 LABEL_MAP = "label_map.pbtxt"
+
+# A frame: the record's length (64 bits, little-endian), a checksum of that, the record, a checksum of it.
+_LENGTH = struct.Struct("<Q")
+_CHECKSUM_BYTES = 4
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +96,55 @@ def example(
         "image/object/area": ([(box.xmax - box.xmin) * (box.ymax - box.ymin) for box in boxes], "float"),
         "image/object/is_crowd": ([0 for _ in boxes], "int"),
     }
+
+
+class Broken(Exception):
+    """A file that isn't a shard as `write_pool` writes it."""
+
+
+class Record(NamedTuple):
+    """One record as it was read: the picture's bytes start at `offset` of the file; boxes are (label, xmin, ymin, xmax,
+    ymax), sides as fractions of the picture."""
+
+    name: str
+    width: int
+    height: int
+    boxes: list[tuple[str, float, float, float, float]]
+    jpeg: bytes
+    offset: int
+
+
+def read(file: IO[bytes], name: str) -> Iterator[Record]:
+    """The records of the open shard `name`, in order. Raises Broken."""
+    start = 0
+    while head := file.read(_LENGTH.size + _CHECKSUM_BYTES):
+        start += len(head)
+        size = _LENGTH.unpack_from(head)[0] if len(head) == _LENGTH.size + _CHECKSUM_BYTES else 0
+        if not 0 < size <= 2 * MAX_SHARD_BYTES:  # a broken length must not become an allocation
+            raise Broken(f"{name} holds no record at byte {start}")
+        data = file.read(size + _CHECKSUM_BYTES)
+        if len(data) != size + _CHECKSUM_BYTES:
+            raise Broken(f"{name} ends within a record")
+        yield _record(data[:size], start, name)
+        start += len(data)
+
+
+def _record(data: bytes, start: int, name: str) -> Record:
+    try:
+        features: Mapping[str, Any] = example_pb2.Example.FromString(data).features.feature
+        jpeg = features["image/encoded"].bytes_list.value[0]
+        sides = [features[f"image/object/bbox/{side}"].float_list.value for side in ("xmin", "ymin", "xmax", "ymax")]
+        texts = (text.decode() for text in features["image/object/class/text"].bytes_list.value)
+        return Record(
+            name=features["image/filename"].bytes_list.value[0].decode(),
+            width=features["image/width"].int64_list.value[0],
+            height=features["image/height"].int64_list.value[0],
+            boxes=list(zip(texts, *sides, strict=True)),
+            jpeg=jpeg,
+            offset=start + data.index(jpeg),
+        )
+    except (DecodeError, IndexError, ValueError) as error:
+        raise Broken(f"{name} holds a record that can't be read: {error}") from error
 
 
 def source_id(salt: str, name: str) -> int:

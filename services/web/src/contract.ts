@@ -75,6 +75,13 @@ export interface BatchAnswer {
   failed: number;
 }
 
+/** How many boxes have a longer side of at least the previous entry's `below` and less than this one's, as a share
+ * (0..1) of the picture's longer side. The last one's `below` is null: it has all that are left. */
+export interface BoxSizes {
+  below: number | null;
+  boxes: number;
+}
+
 /** End a team's job; the team sees the reason. */
 export interface CancelRequest {
   reason: string;
@@ -144,6 +151,16 @@ export interface DatasetGone {
   dataset_id: string;
 }
 
+/** One picture as it is stored, `width` x `height` pixels. `index` is its number in the whole dataset and never changes. */
+export interface DatasetPicture {
+  index: number;
+  name: string;
+  pool: "eval" | "train";
+  width: number;
+  height: number;
+  boxes: PictureBox[];
+}
+
 /** A dataset is new. */
 export interface DatasetPut {
   kind: "dataset.put";
@@ -151,7 +168,21 @@ export interface DatasetPut {
   dataset: DatasetView;
 }
 
-/** A dataset; `prefix` is where its shards lie in the artifact store. Frames are pictures, negatives those without a box. */
+/** What is in a dataset. `tiny_boxes` counts those of the first entry of `box_sizes`. `picture_sizes` are the most
+ * frequent ones, `other_sizes` counts the pictures of all others. `bytes` is what trainers fetch. */
+export interface DatasetStatistics {
+  labels: LabelStatistics[];
+  train: PoolStatistics;
+  eval: PoolStatistics;
+  box_sizes: BoxSizes[];
+  tiny_boxes: number;
+  picture_sizes: PictureSize[];
+  other_sizes: number;
+  bytes: number;
+}
+
+/** A dataset; `prefix` is where its shards lie in the artifact store. Frames are pictures, negatives those without a box.
+ * `findings` are about what is in it; `warnings` are their sentences, and those about how its import went. */
 export interface DatasetView {
   id: string;
   team: string;
@@ -165,20 +196,24 @@ export interface DatasetView {
   bytes: number;
   prefix: string;
   warnings: string[];
+  findings: Finding[];
 }
 
-/** The team's datasets, newest first. */
+/** The team's datasets, newest first. `used_by` has the models that use one, by its id; none for those that nobody uses. */
 export interface DatasetsAnswer {
   datasets: DatasetView[];
+  used_by: Record<string, Claim[]>;
 }
 
-/** How one dataset's labels differ from those that most of the others have. */
+/** How one dataset's labels differ from those that most of the others have; `message` says it in a sentence, and nothing
+ * where they don't. */
 export interface Difference {
   dataset_id: string;
   name: string;
   missing: string[];
   extra: string[];
   hints: string[];
+  message: string;
 }
 
 /** The body of every answer with a status of 400 or more. */
@@ -224,6 +259,15 @@ export interface ExportedFile {
   sha256: string;
 }
 
+/** Something about a dataset that may spoil a training: `code` for programs, `message` for the people who labelled it.
+ * `labels` are those that it is about, `numbers` what was counted, by label or by name. */
+export interface Finding {
+  code: string;
+  message: string;
+  labels: string[];
+  numbers: Record<string, number>;
+}
+
 /** Minutes for each of the teams; negative takes back. */
 export interface GrantRequest {
   teams: string[];
@@ -245,7 +289,8 @@ export interface HeldJobRow {
 
 /** The outcome of an import.
  * `read` counts pictures. `skipped` may be cut, `skipped_total` and `skipped_by_code` count all. `ignored` counts files
- * that are neither pictures nor XML. `warnings` are sentences, `oddities` the same with codes, counts and files. */
+ * that are neither pictures nor XML. `oddities` are what was odd about files, with codes and counts; `warnings` are the
+ * sentences of these and of the dataset's findings. */
 export interface ImportReport {
   read: Record<string, number>;
   annotations: number;
@@ -346,6 +391,20 @@ export interface LabelCount {
   name: string;
   train: number;
   eval: number;
+}
+
+/** How often a label occurs in one pool: boxes, and pictures that hold at least one. */
+export interface LabelInPool {
+  boxes: number;
+  pictures: number;
+}
+
+/** One label. `sizes` counts its boxes by size, in the order of the dataset's `box_sizes`. */
+export interface LabelStatistics {
+  name: string;
+  train: LabelInPool;
+  eval: LabelInPool;
+  sizes: number[];
 }
 
 /** The team's statement, oldest line first, and its sum in seconds. */
@@ -478,6 +537,30 @@ export interface PauseRequest {
   message?: string;
 }
 
+/** One labelled box; its sides are fractions (0..1) of the picture's, the origin is at the top left. */
+export interface PictureBox {
+  label: string;
+  xmin: number;
+  ymin: number;
+  xmax: number;
+  ymax: number;
+}
+
+/** How many pictures are `width` x `height` pixels, as they are stored. */
+export interface PictureSize {
+  width: number;
+  height: number;
+  pictures: number;
+}
+
+/** A range of a dataset's pictures, by file name; `total` counts all that were asked for, from which these are from
+ * `offset` on. */
+export interface PicturesAnswer {
+  pictures: DatasetPicture[];
+  offset: number;
+  total: number;
+}
+
 /** The figures of a run before it exists, and the same in sentences; nothing is reserved by asking.
  * `place` is where it would stand if it were submitted now; `refusal` why it would have to try again later instead. */
 export interface Plan {
@@ -515,6 +598,13 @@ export interface PlanRequest {
   max_minutes?: number | null;
   requires?: Record<string, string>;
   parent_id?: string | null;
+}
+
+/** One pool; negatives are pictures without a box. */
+export interface PoolStatistics {
+  pictures: number;
+  negatives: number;
+  boxes: number;
 }
 
 /** A job's priority class: higher goes first, 0 is everybody's. */

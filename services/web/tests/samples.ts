@@ -64,6 +64,7 @@ export function dataset(changes: Partial<DatasetView> = {}): DatasetView {
     bytes: 1000,
     prefix: "datasets/d1",
     warnings: [],
+    findings: [],
     ...changes,
   };
 }

@@ -1,17 +1,19 @@
 """What the dataset service is asked and answers: datasets, how an import went, which datasets go together.
 
-Owns the structs alone. A dataset's archive is no struct: it is the body of the POST, its settings are in the query.
+Owns the structs alone. A dataset's archive is no struct: it is the body of the POST, its settings are in the query. Nor is
+a picture: it is a JPEG, at /api/datasets/{id}/pictures/{index}.jpg, with `?size=thumb` at most 240 pixels long.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from shared.contract.views import DatasetView
 
+Pool = Literal["train", "eval"]
 Ids = Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
 
 
@@ -36,7 +38,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of an import.
 
     `read` counts pictures. `skipped` may be cut, `skipped_total` and `skipped_by_code` count all. `ignored` counts files
-    that are neither pictures nor XML. `warnings` are sentences, `oddities` the same with codes, counts and files.
+    that are neither pictures nor XML. `oddities` are what was odd about files, with codes and counts; `warnings` are the
+    sentences of these and of the dataset's findings.
     """
 
     read: dict[str, int]
@@ -60,9 +63,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The team's datasets, newest first."""
+    """The team's datasets, newest first. `used_by` has the models that use one, by its id; none for those that nobody uses."""
 
     datasets: list[DatasetView]
+    used_by: dict[str, list[Claim]] = {}
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +91,15 @@ class CompatibilityRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """How one dataset's labels differ from those that most of the others have."""
+    """How one dataset's labels differ from those that most of the others have; `message` says it in a sentence, and nothing
+    where they don't."""
 
     dataset_id: str
     name: str
     missing: list[str]
     extra: list[str]
     hints: list[str]
+    message: str = ""
 
 
 class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,3 +108,87 @@ class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
     compatible: bool
     labels: list[str]
     differences: list[Difference]
+
+
+class PictureBox(msgspec.Struct, frozen=True, kw_only=True):
+    """One labelled box; its sides are fractions (0..1) of the picture's, the origin is at the top left."""
+
+    label: str
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+class DatasetPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """One picture as it is stored, `width` x `height` pixels. `index` is its number in the whole dataset and never changes."""
+
+    index: int
+    name: str
+    pool: Pool
+    width: int
+    height: int
+    boxes: list[PictureBox]
+
+
+class PicturesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of a dataset's pictures, by file name; `total` counts all that were asked for, from which these are from
+    `offset` on."""
+
+    pictures: list[DatasetPicture]
+    offset: int
+    total: int
+
+
+class LabelInPool(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a label occurs in one pool: boxes, and pictures that hold at least one."""
+
+    boxes: int
+    pictures: int
+
+
+class LabelStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One label. `sizes` counts its boxes by size, in the order of the dataset's `box_sizes`."""
+
+    name: str
+    train: LabelInPool
+    eval: LabelInPool
+    sizes: list[int]
+
+
+class PoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool; negatives are pictures without a box."""
+
+    pictures: int
+    negatives: int
+    boxes: int
+
+
+class BoxSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How many boxes have a longer side of at least the previous entry's `below` and less than this one's, as a share
+    (0..1) of the picture's longer side. The last one's `below` is null: it has all that are left."""
+
+    below: float | None
+    boxes: int
+
+
+class PictureSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pictures are `width` x `height` pixels, as they are stored."""
+
+    width: int
+    height: int
+    pictures: int
+
+
+class DatasetStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a dataset. `tiny_boxes` counts those of the first entry of `box_sizes`. `picture_sizes` are the most
+    frequent ones, `other_sizes` counts the pictures of all others. `bytes` is what trainers fetch."""
+
+    labels: list[LabelStatistics]
+    train: PoolStatistics
+    eval: PoolStatistics
+    box_sizes: list[BoxSizes]
+    tiny_boxes: int
+    picture_sizes: list[PictureSize]
+    other_sizes: int
+    bytes: int

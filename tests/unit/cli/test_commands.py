@@ -19,7 +19,7 @@ from services.cli.commands.admin import COMMANDS as ADMIN_COMMANDS
 from services.cli.detect import Detection
 from shared.contract.errors import UserError
 from shared.contract.jobs import JobState
-from shared.contract.views import QueuePlace
+from shared.contract.views import Finding, QueuePlace
 from tests.support.answers import (
     MODEL_BYTES,
     dataset_view,
@@ -126,17 +126,24 @@ def test_a_refused_upload_gives_the_servers_reason(platform: FakePlatform, run: 
     assert result.stderr == "error: The archive has 3 bytes; at most 2 are allowed. [archive_too_large, body]\n"
 
 
+FINDINGS = [Finding(code="few_boxes", message="odd"), Finding(code="tiny_boxes", message="late")]
+
+
 def test_list_and_show_datasets(platform: FakePlatform, run: Run) -> None:
     assert "no datasets yet" in run("datasets", "list").stdout
-    platform.datasets = {DATASET: dataset_view(name="Evil \x1b[31m[bold]name", warnings=["odd"])}
+    platform.datasets = {DATASET: dataset_view(name="Evil \x1b[31m[bold]name", warnings=["odd"], findings=FINDINGS)}
     listed = run("datasets", "list").stdout
     assert "dddddddd" in listed
     assert "Evil �[31m[bold]name" in listed
     shown = run("datasets", "show", "dd").stdout
     assert "120 pictures, 12 without any object" in shown
-    assert "warning: odd" in shown
+    assert [line for line in shown.splitlines() if line.startswith("warning: ")] == ["warning: odd", "warning: late"]
+    assert "148 of 640 x 480, 2 of 480 x 640" in shown
+    assert "1 at 0% to 1%, 34 at 5% to 10%, 140 at 10% to 20%, 300 at 20% to 40%" in shown
+    assert ["ball", "200", "90", "50", "24"] in [line.split() for line in shown.splitlines()]
     assert in_json(run, "datasets", "list")["datasets"][0]["id"] == DATASET
-    assert in_json(run, "datasets", "show", "d")["dataset"]["train_frames"] == 120
+    told = in_json(run, "datasets", "show", "d")
+    assert (told["dataset"]["train_frames"], told["statistics"]["tiny_boxes"]) == (120, 1)
 
 
 def test_delete_a_dataset(platform: FakePlatform, run: Run) -> None:

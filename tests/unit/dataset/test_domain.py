@@ -76,12 +76,26 @@ def test_what_most_have_is_meant() -> None:
         ("Ball", "ball", "“Ball” and “ball” differ only in capitals, spaces or punctuation."),
         ("red_cube", "Red Cube", "“red_cube” and “Red Cube” differ only in capitals, spaces or punctuation."),
         ("cubee", "Cube", "“cubee” may be a misspelling of “Cube”."),
+        ("cubes", "Cube", "“cubes” and “Cube” may be singular and plural of one label."),
         ("duck", "cube", None),
     ],
 )
 def test_near_misses(wrong: str, right: str, hint: str | None) -> None:
     result = compatibility([view("A", right), view("B", wrong)])
     assert result.differences[1].hints == ([] if hint is None else [hint])
+
+
+def test_each_difference_in_a_sentence() -> None:
+    result = compatibility(
+        [view("A", "a", "b"), view("B", "a", "b"), view("C", "a"), view("D", "a", "b", "c", "d"), view("E", "x")]
+    )
+    assert [difference.message for difference in result.differences] == [
+        "",
+        "",
+        "“C” lacks “b”.",
+        "“D” has in addition “c”, “d”.",
+        "“E” lacks “a”, “b” and has in addition “x”.",
+    ]
 
 
 def test_requests_differ_by_what_they_ask() -> None:

@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 from tfrecord import example_pb2, reader
 
+from services.dataset import index
 from services.dataset.archive import ArchiveLimits
 from services.dataset.formats.tfrecord import shard_count, source_id
-from services.dataset.importer import ImportCancelled, Imported, ImportOptions, import_archive
+from services.dataset.importer import ImportCancelled, ImportOptions, import_archive
 from services.dataset.pictures import PictureLimits
-from services.dataset.report import Manifest
+from services.dataset.report import Imported, Manifest
 from shared.contract.api.datasets import ImportReport
 from shared.contract.errors import UserError
 from tests.support.voc import annotation, frames, picture, write_zip
@@ -70,7 +71,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert msgspec.json.decode((out / "manifest.json").read_bytes(), type=Manifest) == manifest
     assert msgspec.json.decode((out / "report.json").read_bytes(), type=ImportReport) == report
     listed = {file.name for file in manifest.files}
-    assert listed | {"manifest.json", "report.json"} == {path.name for path in out.iterdir()}
+    assert listed | {"manifest.json", "report.json", index.FOLDER} == {path.name for path in out.iterdir()}
     for file in manifest.files:
         data = (out / file.name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file.bytes, file.sha256)
@@ -94,8 +95,10 @@ def test_the_order_of_the_zip_changes_nothing(tmp_path: Path) -> None:
     second.mkdir()
     imported(first, files)
     imported(second, dict(reversed(files.items())))
-    for path in sorted((first / "out").iterdir()):
-        assert path.read_bytes() == (second / "out" / path.name).read_bytes()
+    made = [path for path in (first / "out").rglob("*") if path.is_file()]
+    assert len(made) > 5
+    for path in made:
+        assert path.read_bytes() == (second / "out" / path.relative_to(first / "out")).read_bytes()
 
 
 def test_another_salt_changes_the_picture_ids_alone(tmp_path: Path) -> None:
@@ -208,18 +211,18 @@ def test_pictures_without_annotation_can_be_negatives(tmp_path: Path) -> None:
 
 
 def test_labels_that_look_like_one(tmp_path: Path) -> None:
-    warnings = imported(tmp_path, frames(24, ("Ball", "ball", "red cube"))).report.oddities
-    codes = [warning.code for warning in warnings]
-    assert codes.count("label_spellings") == 1
-    assert codes.count("few_boxes") == 3
-    assert "“Ball”, “ball”" in next(w.message for w in warnings if w.code == "label_spellings")
+    result = imported(tmp_path, frames(24, ("Ball", "ball", "red cube")))
+    assert [finding.code for finding in result.findings] == ["label_spellings", "few_boxes"]
+    assert result.findings[0].labels == ["Ball", "ball"]
+    assert result.report.oddities == []
+    assert result.report.warnings == [finding.message for finding in result.findings]
 
 
 def test_a_label_that_a_pool_lacks(tmp_path: Path) -> None:
     files = frames(24) | {"a.jpg": picture(50), "a.xml": annotation("a.jpg", [("once", 1, 1, 9, 9)])}
-    messages = [w.message for w in imported(tmp_path, files).report.oddities if w.code == "label_missing_in_pool"]
-    assert len(messages) == 1
-    assert "“once”" in messages[0]
+    [finding] = [f for f in imported(tmp_path, files).findings if f.code.startswith("label_missing_in_")]
+    assert finding.labels == ["once"]
+    assert "“once”" in finding.message
 
 
 @pytest.mark.parametrize(

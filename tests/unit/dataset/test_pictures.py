@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.dataset.pictures import MAX_JPEG_SCANS, Picture, PictureLimits, choose_orientation, load
+from services.dataset.pictures import MAX_JPEG_SCANS, Picture, PictureLimits, choose_orientation, load, thumbnail
 from shared.contract.errors import UserError
 from tests.support.voc import picture
 
@@ -204,3 +204,20 @@ def test_neighbouring_frames_look_alike() -> None:
     first, other = load(encoded(image, "JPEG"), "a", LIMITS), load(picture(9, (320, 240)), "a", LIMITS)
     assert (first.dhash ^ moved.dhash).bit_count() <= 8
     assert (first.dhash ^ other.dhash).bit_count() > 16
+
+
+@pytest.mark.parametrize(
+    ("size", "thumb"),
+    [((640, 480), (240, 180)), ((480, 640), (180, 240)), ((640, 2), (240, 1)), ((241, 241), (240, 240))],
+)
+def test_thumbnails(size: tuple[int, int], thumb: tuple[int, int]) -> None:
+    small = thumbnail(picture(1, size), 240)
+    assert small is not None
+    with Image.open(io.BytesIO(small)) as image:
+        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", thumb)
+
+
+def test_no_thumbnail_of_what_is_small_or_no_picture() -> None:
+    assert thumbnail(picture(1, (240, 200)), 240) is None
+    assert thumbnail(b"no picture", 240) is None
+    assert thumbnail(picture(1, (640, 480))[:200], 240) is None

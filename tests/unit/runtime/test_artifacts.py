@@ -197,6 +197,17 @@ def test_files_are_read_in_pieces_and_by_position(store: Artifacts, tmp_path: Pa
         assert file.read(3) == data[1000:1003]
 
 
+def test_a_range_of_a_file(store: Artifacts, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 10
+    store.publish(PREFIX, filled(tmp_path / "big", {"model.tflite": data}))
+    assert store.read(PREFIX, "model.tflite", 1000, 300) == data[1000:1300]
+    assert store.read(PREFIX, "model.tflite", len(data) - 1, 1) == data[-1:]
+    with pytest.raises(Corrupt, match="ends before byte 2561"):
+        store.read(PREFIX, "model.tflite", len(data) - 1, 2)
+    with pytest.raises(Corrupt, match="not in the store"):
+        store.read(PREFIX, "other.tflite", 0, 1)
+
+
 def test_a_deleted_folder_is_gone_with_all_below_it(store: Artifacts, folder: Path) -> None:
     store.publish("jobs/j1/model", folder)
     store.publish("jobs/j1/checkpoints/00000100-a1", folder)
