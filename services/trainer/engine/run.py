@@ -19,6 +19,8 @@ from services.trainer.engine.evaluate import evaluate
 from services.trainer.engine.export import export
 from services.trainer.engine.inputs import read_pictures
 from services.trainer.engine.models.registry import network_of
+from services.trainer.engine.pictures import write_pictures
+from services.trainer.engine.predictions import write_predictions
 from services.trainer.engine.prepare import build_trainer, load_start
 from services.trainer.engine.schedule import learning_rate
 from services.trainer.engine.stepping import Stepping
@@ -29,6 +31,7 @@ from services.trainer.protocol import (
     CheckpointSaved,
     ModelExported,
     Phase,
+    PicturesKept,
     RunEnded,
     RunPhase,
     RunProgressed,
@@ -88,6 +91,8 @@ class _Run:
         self._between()
         load_start(trainer, self.spec, self.report, self._between)
         self._between()
+        if self.spec.keep_pictures and (folder := write_pictures(self.spec, self.work / "pictures")) is not None:
+            self.report(PicturesKept(path=str(folder)))
         if self.spec.resume_step and not self.spec.resume_evaluated:
             self._evaluate(trainer)
         return trainer
@@ -188,9 +193,17 @@ class _Run:
         self._between()
         self._enter("evaluating")
         begun = time.monotonic()
-        found = evaluate(trainer)
-        seconds = time.monotonic() - begun
-        self.report(CheckpointEvaluated(step=self.stepping.step, evaluation=found, seconds=seconds))
+        step, spec = self.stepping.step, self.spec
+        evaluation, found = evaluate(trainer, spec.labels)
+        kept = write_predictions(found, spec.eval_frames, spec.labels, self.work / "predictions" / f"{step:08d}")
+        self.report(
+            CheckpointEvaluated(
+                step=step,
+                evaluation=evaluation,
+                seconds=time.monotonic() - begun,
+                predictions=None if kept is None else str(kept),
+            )
+        )
 
     def _export(self, trainer: Any) -> None:
         self._enter("exporting")

@@ -394,7 +394,8 @@ export interface MemberRequest {
   role?: "member" | "mentor" | "viewer";
 }
 
-/** The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size exists. */
+/** The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size, or of that label,
+ * exists. `predictions` is None where none were kept. */
 export interface MetricPoint {
   model_id: string;
   step: number;
@@ -404,6 +405,7 @@ export interface MetricPoint {
   training: Record<string, number>;
   evaluation: Record<string, number>;
   best: boolean;
+  predictions: PredictionsView | null;
 }
 
 /** A checkpoint's metrics: replaces the point of the same model and step where its attempt is at least as high. */
@@ -515,6 +517,12 @@ export interface PlanRequest {
   max_minutes?: number | null;
   requires?: Record<string, string>;
   parent_id?: string | null;
+}
+
+/** Folders with what the model found in some evaluation pictures at one checkpoint, and with those pictures. */
+export interface PredictionsView {
+  prefix: string;
+  pictures: string;
 }
 
 /** A job's priority class: higher goes first, 0 is everybody's. */
