@@ -114,6 +114,8 @@ class Run:
         spec = self.spec
         time.sleep(self.script.slow_start)
         self.spend("preparing")
+        if spec.keep_pictures:
+            self.say(protocol.PicturesKept(path=self.folder_with("pictures", f"pictures of attempt {spec.attempt}")))
         if spec.resume_step and not spec.resume_evaluated:
             self.evaluate()
         reason = self.make_steps()
@@ -191,7 +193,15 @@ class Run:
         if self.script.faults.get(str(self.step)) == "die_evaluating":
             os.kill(os.getpid(), signal.SIGSEGV)
         found = {MAP: self.script.maps.get(str(self.step), 0.1)}
-        self.say(protocol.CheckpointEvaluated(step=self.step, evaluation=found, seconds=0.1))
+        kept = self.folder_with(f"predictions-{self.step}", f"predictions of step {self.step}")
+        self.say(protocol.CheckpointEvaluated(step=self.step, evaluation=found, seconds=0.1, predictions=kept))
+
+    def folder_with(self, name: str, content: str) -> str:
+        """A folder with one file."""
+        folder = Path(self.spec.work_dir) / name
+        folder.mkdir()
+        (folder / "content").write_text(content)
+        return str(folder)
 
     def export(self) -> None:
         self.say(protocol.RunPhase(phase="exporting"))

@@ -94,6 +94,13 @@ export interface CapacityPoint {
   waiting: number;
 }
 
+/** What a model found in its evaluation pictures at one checkpoint. */
+export interface CheckpointPredictionsAnswer {
+  step: number;
+  attempt: number;
+  pictures: FoundBoxes[];
+}
+
 /** The last durable checkpoint: `stepping_seconds` is what making its steps took, over all attempts. */
 export interface CheckpointView {
   step: number;
@@ -194,6 +201,18 @@ export interface ErrorBody {
   details?: Record<string, unknown>;
 }
 
+/** One picture, the `number`-th (from 0) that is kept of its job. `file` is its name in the dataset, empty where a dataset
+ * doesn't say; `width` and `height` are pixels of the JPEG that is kept. */
+export interface EvaluationPicture {
+  number: number;
+  dataset_id: string;
+  dataset: string;
+  file: string;
+  width: number;
+  height: number;
+  boxes: TrueBox[];
+}
+
 /** A model's story, oldest first. */
 export interface EventsAnswer {
   events: ModelEvent[];
@@ -222,6 +241,22 @@ export interface ExportedFile {
   name: string;
   bytes: number;
   sha256: string;
+}
+
+/** A box that the model found, with its score (0 to 1). */
+export interface FoundBox {
+  label: string;
+  score: number;
+  ymin: number;
+  xmin: number;
+  ymax: number;
+  xmax: number;
+}
+
+/** What the model found in the picture of that `number`: highest score first. */
+export interface FoundBoxes {
+  number: number;
+  boxes: FoundBox[];
 }
 
 /** Minutes for each of the teams; negative takes back. */
@@ -480,6 +515,11 @@ export interface PauseRequest {
   message?: string;
 }
 
+/** A model's evaluation pictures, in the order of their numbers; each is at /api/models/{id}/pictures/{number}.jpg. */
+export interface PicturesAnswer {
+  pictures: EvaluationPicture[];
+}
+
 /** The figures of a run before it exists, and the same in sentences; nothing is reserved by asking.
  * `place` is where it would stand if it were submitted now; `refusal` why it would have to try again later instead. */
 export interface Plan {
@@ -517,6 +557,18 @@ export interface PlanRequest {
   max_minutes?: number | null;
   requires?: Record<string, string>;
   parent_id?: string | null;
+}
+
+/** A checkpoint whose predictions are kept. */
+export interface PredictedCheckpoint {
+  step: number;
+  attempt: number;
+  saved_at: Timestamp;
+}
+
+/** The checkpoints of a model whose predictions are kept, ascending by step. */
+export interface PredictionsAnswer {
+  checkpoints: PredictedCheckpoint[];
 }
 
 /** Folders with what the model found in some evaluation pictures at one checkpoint, and with those pictures. */
@@ -737,6 +789,15 @@ export interface TrainerRow {
 /** All trainers heard of within a day, by id. */
 export interface TrainersAnswer {
   trainers: TrainerRow[];
+}
+
+/** A box that somebody drew. */
+export interface TrueBox {
+  label: string;
+  ymin: number;
+  xmin: number;
+  ymax: number;
+  xmax: number;
 }
 
 /** One kind of oddity: how often, in a sentence, with the first few files. */
