@@ -111,7 +111,7 @@ class RunProgressed(msgspec.Struct, frozen=True, kw_only=True, tag="progressed")
 
 
 class PicturesKept(msgspec.Struct, frozen=True, kw_only=True, tag="pictures"):
-    """Evaluation pictures to look at are in `path`, complete and closed. Once a run at most, before its first step."""
+    """Evaluation pictures to look at are in `path`, complete and closed. Once a run at most, before its first evaluation."""
 
     path: str
 

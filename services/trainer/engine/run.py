@@ -67,6 +67,7 @@ class _Run:
         self.network = network_of(spec.starting_model)
         self.stepping = Stepping(step=spec.resume_step, seconds=spec.resume_seconds)
         self.saved_step = spec.resume_step
+        self.pictures_due = spec.keep_pictures
         self.stops = Stops(stop, lambda: self.stepping.step, report)
         self.phase: Phase = "preparing"
         self.phase_said = time.monotonic()
@@ -91,8 +92,6 @@ class _Run:
         self._between()
         load_start(trainer, self.spec, self.report, self._between)
         self._between()
-        if self.spec.keep_pictures and (folder := write_pictures(self.spec, self.work / "pictures")) is not None:
-            self.report(PicturesKept(path=str(folder)))
         if self.spec.resume_step and not self.spec.resume_evaluated:
             self._evaluate(trainer)
         return trainer
@@ -192,6 +191,7 @@ class _Run:
     def _evaluate(self, trainer: Any) -> None:
         self._between()
         self._enter("evaluating")
+        self._keep_pictures()
         begun = time.monotonic()
         step, spec = self.stepping.step, self.spec
         evaluation, found = evaluate(trainer, spec.labels)
@@ -204,6 +204,14 @@ class _Run:
                 predictions=None if kept is None else str(kept),
             )
         )
+
+    def _keep_pictures(self) -> None:
+        """Once a run, and not before there is something to see in them: their upload must not delay that the job has begun."""
+        if self.pictures_due:
+            self.pictures_due = False
+            folder = write_pictures(self.spec, self.work / "pictures")
+            if folder is not None:
+                self.report(PicturesKept(path=str(folder)))
 
     def _export(self, trainer: Any) -> None:
         self._enter("exporting")

@@ -166,8 +166,7 @@ class TestFailures:
     ) -> None:
         """Started from a parent model, whose weights are poisoned."""
         tensorflow(engine_checks.save_poisoned_weights, make_spec(), tmp_path / "parent")
-        spec = make_spec(init_dir=str(tmp_path / "parent"), keep_pictures=False)
-        messages, failure = tensorflow(engine_checks.run_here, spec)
+        messages, failure = tensorflow(engine_checks.run_here, make_spec(init_dir=str(tmp_path / "parent")))
         assert messages == []
         assert failure is not None
         assert failure[0] == "nan_loss"
@@ -202,8 +201,7 @@ class TestEarlyEnds:
     ) -> None:
         messages, failure = tensorflow(engine_checks.run_here, make_spec(), "drained")
         assert failure is None
-        expected = ["Notice", "PicturesKept", "RunStarted", "RunStopping", "CheckpointSaved", "RunEnded"]
-        assert kinds(list(messages)) == expected
+        assert kinds(list(messages)) == ["Notice", "RunStarted", "RunStopping", "CheckpointSaved", "RunEnded"]
         end = messages[-1]
         assert isinstance(end, RunEnded)
         assert (end.outcome, end.step, end.stepping_seconds) == ("drained", 1, 0.0)

@@ -46,7 +46,7 @@ BY_LABEL = {
 
 class TestWholeRun:
     def test_messages_come_in_order(self, first_run: Child) -> None:
-        expected = ["notice", "pictures", "started", "saved", "evaluated", "saved", "evaluated", "exported", "ended"]
+        expected = ["notice", "started", "saved", "pictures", "evaluated", "saved", "evaluated", "exported", "ended"]
         assert first_run.kinds() == expected
         assert [notice.code for notice in first_run.all(Notice)] == ["random_backbone"]
         (started,) = first_run.all(RunStarted)
@@ -60,8 +60,14 @@ class TestWholeRun:
         round_of = ["stepping", "saving", "evaluating"]
         assert first_run.phases() == [*round_of, *round_of, "exporting"]
         tags = [str(type(m).__struct_config__.tag) for m in first_run.messages if not isinstance(m, RunProgressed)]
-        for tag, before in (("saved", "phase"), ("evaluated", "phase"), ("exported", "phase"), ("started", "pictures")):
-            assert {tags[index - 1] for index, each in enumerate(tags) if each == tag} == {before}
+        for tag, before in (
+            ("saved", {"phase"}),
+            ("pictures", {"phase"}),
+            ("evaluated", {"pictures", "phase"}),
+            ("exported", {"phase"}),
+            ("started", {"notice"}),
+        ):
+            assert {tags[index - 1] for index, each in enumerate(tags) if each == tag} == before
 
     def test_checkpoints_carry_the_known_metrics(self, first_run: Child) -> None:
         saved, evaluated = first_run.all(CheckpointSaved), first_run.all(CheckpointEvaluated)
