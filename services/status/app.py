@@ -11,6 +11,7 @@ from services.status.channel import Pace
 from services.status.handlers import Folder
 from services.status.http import Api
 from services.status.hub import Hub
+from services.status.pictures_http import PicturesApi
 from services.status.settings import StatusSettings
 from services.status.store import StatusStore
 from services.status.ws import Stream, refuse_by_close_code
@@ -52,6 +53,7 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     app.middlewares.insert(0, refuse_by_close_code)
     app.middlewares.append(roles.middleware)
     app.add_routes(Api(store, hub, artifacts).routes(stream))
+    app.add_routes(PicturesApi(store, artifacts).routes())
 
     async def tidy() -> None:
         await folder.tidy()

@@ -54,26 +54,27 @@ class Api:
 
     async def model(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}: the model, its newest progress while it runs, its metrics."""
-        job = await self._job(request)
+        job = await model_of(self._store, request)
         channel = await self._hub.channel(job.team)
         metrics = await self._store.metrics(job.team, job.id)
         return answer(ModelAnswer(model=job, progress=channel.progress(job.id), metrics=metrics))
 
     async def metrics(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}/metrics: a point a checkpoint, by step."""
-        job = await self._job(request)
+        job = await model_of(self._store, request)
         return answer(MetricsAnswer(metrics=await self._store.metrics(job.team, job.id)))
 
     async def events(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}/events: what happened to it, oldest first."""
-        job = await self._job(request)
+        job = await model_of(self._store, request)
         return answer(EventsAnswer(events=await self._store.history(job.team, job.id)))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """GET /api/models/{id}/download?format=: one exported file."""
-        job = await self._job(request)
+        job = await model_of(self._store, request)
         chosen = choose_download(job, request.query.get("format"))
-        file, content = await asyncio.to_thread(self._open, chosen.prefix, chosen.name)
+        missing = _missing(chosen.name)
+        file, content = await asyncio.to_thread(open_file, self._artifacts, chosen.prefix, chosen.name, missing)
         with content:
             etag = f'"{file.sha256}"'
             named = disposition(job.description, chosen)
@@ -88,26 +89,29 @@ class Api:
                 await _copy(content, response)
             return response
 
-    async def _job(self, request: web.Request) -> JobView:
-        team, model_id = principal(request).team, request.match_info["id"]
-        job = await self._store.model(team, model_id)
-        if job is None:
-            raise NotFound("model", model_id[:100])
-        return job
 
-    def _open(self, prefix: str, name: str) -> tuple[ArtifactFile, BinaryIO]:
-        """A file, as the export's manifest describes it (blocking). Raises UserError `no_export` if it isn't there whole."""
-        try:
-            file = self._artifacts.manifest(prefix).file(name)
-            if file is not None:
-                content = self._artifacts.open(prefix, name)
-                if content.seek(0, io.SEEK_END) == file.bytes:
-                    content.seek(0)
-                    return file, content
-                content.close()
-        except (Corrupt, FileNotFoundError) as error:
-            raise _missing(name) from error
-        raise _missing(name)
+async def model_of(store: StatusStore, request: web.Request) -> JobView:
+    """The model that a path names. Raises NotFound for one that the asking team doesn't have."""
+    team, model_id = principal(request).team, request.match_info["id"]
+    job = await store.model(team, model_id)
+    if job is None:
+        raise NotFound("model", model_id[:100])
+    return job
+
+
+def open_file(artifacts: Artifacts, prefix: str, name: str, missing: UserError) -> tuple[ArtifactFile, BinaryIO]:
+    """A file, as its folder's manifest describes it, and its content (blocking). Raises `missing` if it isn't there whole."""
+    try:
+        file = artifacts.manifest(prefix).file(name)
+        if file is not None:
+            content = artifacts.open(prefix, name)
+            if content.seek(0, io.SEEK_END) == file.bytes:
+                content.seek(0)
+                return file, content
+            content.close()
+    except (Corrupt, FileNotFoundError) as error:
+        raise missing from error
+    raise missing
 
 
 def _missing(name: str) -> UserError:

@@ -17,12 +17,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from services.status.domain import HistoryEntry
-from services.status.views import Record, key
+from services.status.views import Record, key, metric_id
 from shared.contract.api.models import ModelEvent
 from shared.contract.errors import Retry
 from shared.contract.jobs import JobState
 from shared.contract.stream import MetricPoint
-from shared.contract.views import JobView
+from shared.contract.views import JobView, PredictionsView
 from shared.runtime.clock import Clock
 from shared.runtime.mongo import (
     BulkWriteError,
@@ -213,6 +213,21 @@ class StatusStore:
         cursor = self._metrics.find({"team": team, "model_id": model_id})
         points = [msgspec.json.decode(document["data"], type=MetricPoint) async for document in cursor]
         return sorted(points, key=lambda point: point.step)
+
+    async def point(self, team: str, model_id: str, step: int) -> MetricPoint | None:
+        """A model's metrics at one step."""
+        found = await self._metrics.find_one({"_id": key("metric", team, metric_id(model_id, step)), "team": team})
+        return None if found is None else msgspec.json.decode(found["data"], type=MetricPoint)
+
+    async def newest_predictions(self, team: str, model_id: str) -> PredictionsView | None:
+        """Those of the highest step that has any."""
+        # Most often the first document is it, and metrics are large where there are many labels.
+        cursor = self._metrics.find({"team": team, "model_id": model_id}).sort("_id", -1).batch_size(2)
+        async for document in cursor:
+            point = msgspec.json.decode(document["data"], type=MetricPoint)
+            if point.predictions is not None:
+                return point.predictions
+        return None
 
     async def history(self, team: str, model_id: str) -> list[ModelEvent]:
         """A model's story, oldest first."""

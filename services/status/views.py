@@ -220,6 +220,7 @@ def _metric_point(envelope: Envelope, body: TrainingCheckpointed) -> MetricPoint
         training=body.training,
         evaluation=body.evaluation,
         best=body.best,
+        predictions=body.predictions,
     )
 
 

@@ -22,6 +22,7 @@ from services.trainer.checkpoints import Checkpoints
 from services.trainer.conversation import Conversation, cancelled
 from services.trainer.data import DatasetCache
 from services.trainer.domain import Lease, LeaseLost, Order
+from services.trainer.gallery import Gallery
 from services.trainer.machine import Slot
 from services.trainer.patience import Patience, StoreUnavailable
 from services.trainer.preparation import BadDataset, BadParent, fetch_shards, find_resume, make_spec
@@ -69,6 +70,7 @@ class Attempt:
         self._tools = tools
         self._on_idle = on_idle
         self._checkpoints = Checkpoints(tools.artifacts, order.job_id, order.attempt)
+        self._gallery = Gallery(tools.artifacts, order.job_id, order.attempt)
         self._publisher = Publisher(
             order,
             trainer=tools.reporter.trainer,
@@ -77,6 +79,7 @@ class Attempt:
             clock=tools.clock,
             artifacts=tools.artifacts,
             checkpoints=self._checkpoints,
+            gallery=self._gallery,
             patience=tools.patience,
         )
         self._folder = tools.settings.work_dir.absolute() / "jobs" / f"{order.job_id}-a{order.attempt}"
@@ -202,7 +205,7 @@ class Attempt:
     async def _prepare(self) -> RunSpec | None:
         """Find out where to go on and fetch what is needed; None if a stop is asked for before that is done."""
         resume = await self._unless_stopped(
-            find_resume(self._checkpoints, self._folder / "resume", self._tools.patience)
+            find_resume(self._checkpoints, self._gallery, self._folder / "resume", self._tools.patience)
         )
         if resume is None:
             return None

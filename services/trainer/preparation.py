@@ -15,9 +15,10 @@ import msgspec
 from services.trainer.checkpoints import Checkpoint, Checkpoints
 from services.trainer.data import DatasetCache
 from services.trainer.domain import CheckpointName, Order
+from services.trainer.gallery import Gallery
 from services.trainer.machine import Slot
 from services.trainer.patience import Patience
-from services.trainer.protocol import RunSpec
+from services.trainer.protocol import DatasetName, RunSpec
 from services.trainer.settings import TrainerSettings
 from shared.contract.events import DatasetSource
 from shared.runtime import log
@@ -33,25 +34,31 @@ class BadParent(Exception):
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go on: a checkpoint, its files, its evaluation if known. `unreadable` are newer ones that had to be skipped."""
+    """Where to go on: a checkpoint, its files, its evaluation if known. `unreadable` are newer ones that had to be skipped;
+    `pictures` tells whether evaluation pictures are kept already."""
 
     checkpoint: Checkpoint | None = None
     folder: Path | None = None
     evaluation: dict[str, float] | None = None
     unreadable: Sequence[CheckpointName] = ()
+    pictures: bool = False
 
 
 class Shards(msgspec.Struct, frozen=True, kw_only=True):
-    """Local files of a job's datasets, and of the parent model's checkpoint if it starts from one."""
+    """Local files of a job's datasets, and of the parent model's checkpoint if it starts from one. `eval_datasets` says which
+    dataset each of the `eval` files is of."""
 
     train: list[str]
     eval: list[str]
+    eval_datasets: list[DatasetName]
     init_dir: str | None
 
 
-async def find_resume(checkpoints: Checkpoints, folder: Path, patience: Patience) -> Resume:
+async def find_resume(checkpoints: Checkpoints, gallery: Gallery, folder: Path, patience: Patience) -> Resume:
     """The newest checkpoint that can be read whole, fetched under `folder`. Raises StoreUnavailable."""
     unreadable: list[CheckpointName] = []
+    await patience.call(gallery.find)
+    pictures = gallery.pictures is not None
     for name in await patience.call(checkpoints.names):
         try:
             checkpoint, files = await patience.call(partial(checkpoints.fetch, name, folder))
@@ -60,8 +67,10 @@ async def find_resume(checkpoints: Checkpoints, folder: Path, patience: Patience
             unreadable.append(name)
             continue
         evaluation = await patience.call(partial(checkpoints.evaluation, name))
-        return Resume(checkpoint=checkpoint, folder=files, evaluation=evaluation, unreadable=unreadable)
-    return Resume(unreadable=unreadable)
+        return Resume(
+            checkpoint=checkpoint, folder=files, evaluation=evaluation, unreadable=unreadable, pictures=pictures
+        )
+    return Resume(unreadable=unreadable, pictures=pictures)
 
 
 async def fetch_shards(order: Order, cache: DatasetCache, stack: AsyncExitStack, resume: Resume) -> Shards:
@@ -69,13 +78,16 @@ async def fetch_shards(order: Order, cache: DatasetCache, stack: AsyncExitStack,
     goes on from a checkpoint of its own needs none. Raises BadDataset, BadParent and StoreUnavailable."""
     train: list[str] = []
     evaluation: list[str] = []
+    eval_datasets: list[DatasetName] = []
     for source in order.assign.datasets:
         try:
             folder = await stack.enter_async_context(cache.use(source.prefix))
         except Corrupt as error:
             raise BadDataset(f"The dataset {source.name!r} can't be read: {error}.") from error
         train += _files(folder, "train")
-        evaluation += _files(folder, "eval")
+        shards = _files(folder, "eval")
+        evaluation += shards
+        eval_datasets += [DatasetName(source.id, source.name)] * len(shards)
         _check(source, folder)
     init_dir: str | None = None
     if order.assign.init_prefix is not None and resume.checkpoint is None:
@@ -83,7 +95,7 @@ async def fetch_shards(order: Order, cache: DatasetCache, stack: AsyncExitStack,
             init_dir = str(await stack.enter_async_context(cache.use(order.assign.init_prefix)))
         except Corrupt as error:
             raise BadParent(f"The model to start from can't be read: {error}.") from error
-    return Shards(train=train, eval=evaluation, init_dir=init_dir)
+    return Shards(train=train, eval=evaluation, eval_datasets=eval_datasets, init_dir=init_dir)
 
 
 def make_spec(
@@ -116,6 +128,8 @@ def make_spec(
         init_dir=shards.init_dir,
         threads=slot.threads,
         learning_rate_scale=assign.learning_rate_scale,
+        eval_datasets=shards.eval_datasets,
+        keep_pictures=not resume.pictures,
     )
 
 

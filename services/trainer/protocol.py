@@ -22,16 +22,25 @@ StopReason = Literal["user", "time_limit", "drained"]
 Phase = Literal["preparing", "stepping", "saving", "evaluating", "exporting"]
 
 
+class DatasetName(msgspec.Struct, frozen=True):
+    """A dataset's id and its name at the time."""
+
+    id: str
+    name: str
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """All that a child needs to make one attempt at a job.
 
-    `train_files` and `eval_files` are local TFRecord shards; `labels` are in label-id order, ids start at 1.
+    `train_files` and `eval_files` are local TFRecord shards; `eval_datasets` says for each of the latter which dataset it is of
+    (empty: not known). `labels` are in label-id order, ids start at 1.
     `batch_size` is in pictures, `steps` is the total wanted over all attempts. `checkpoint_every` is in steps: a checkpoint
     is saved at each multiple of it and at the last step. `max_stepping_seconds` bounds stepping over all attempts.
     `resume_dir` holds the files of an earlier checkpoint of this job, None to start from step 0; `resume_seconds` is the
     stepping time that it had cost, `resume_evaluated` whether its evaluation has been announced.
     `init_dir` holds a parent model's checkpoint (same labels) to start the weights from. `learning_rate_scale`, above 0 and
-    at most 1, multiplies the schedule's rates.
+    at most 1, multiplies the schedule's rates. `keep_pictures` asks for evaluation pictures to look at; False where an earlier
+    attempt has kept them.
     """
 
     job_id: str
@@ -58,6 +67,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     init_dir: str | None = None
     threads: int = 0
     learning_rate_scale: float = 1.0
+    eval_datasets: list[DatasetName] = []
+    keep_pictures: bool = True
 
 
 class StopRun(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
@@ -99,6 +110,12 @@ class RunProgressed(msgspec.Struct, frozen=True, kw_only=True, tag="progressed")
     losses: dict[str, float]
 
 
+class PicturesKept(msgspec.Struct, frozen=True, kw_only=True, tag="pictures"):
+    """Evaluation pictures to look at are in `path`, complete and closed. Once a run at most, before its first evaluation."""
+
+    path: str
+
+
 class CheckpointSaved(msgspec.Struct, frozen=True, kw_only=True, tag="saved"):
     """All files of a checkpoint are in `path`, complete and closed. The parent publishes the folder, then removes it."""
 
@@ -109,11 +126,13 @@ class CheckpointSaved(msgspec.Struct, frozen=True, kw_only=True, tag="saved"):
 
 
 class CheckpointEvaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
-    """COCO evaluation of the checkpoint of `step`; -1 where no object of that size exists. Follows its `CheckpointSaved`."""
+    """COCO evaluation of the checkpoint of `step`; -1 where no object of that size or label exists. Follows its
+    `CheckpointSaved`. What was found in the pictures that are kept is in the folder `predictions`, None where it isn't."""
 
     step: int
     evaluation: dict[str, float]
     seconds: float
+    predictions: str | None = None
 
 
 class RunStopping(msgspec.Struct, frozen=True, kw_only=True, tag="stopping"):
@@ -162,6 +181,7 @@ FromChild = (
     | RunPhase
     | RunStarted
     | RunProgressed
+    | PicturesKept
     | CheckpointSaved
     | CheckpointEvaluated
     | RunStopping

@@ -1,7 +1,8 @@
 """What a child says becomes artifacts and facts here, strictly in order.
 
 Owns the uploads of one attempt, which checkpoint is the last durable one, which is the best, and when a checkpoint is
-announced: after its files are safe and, where there is one, with its evaluation. Knows neither processes nor datasets.
+announced: after its files are safe and, where there is one, with its evaluation. Pictures and predictions are there to be
+looked at: what can't be kept of them is logged and left out, and the training goes on. Knows neither processes nor datasets.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import TypeVar
 from services.trainer import protocol
 from services.trainer.checkpoints import Checkpoint, Checkpoints
 from services.trainer.domain import Best, Lease, Order, better
+from services.trainer.gallery import Gallery
 from services.trainer.patience import Patience, StoreUnavailable
 from services.trainer.preparation import Resume
 from services.trainer.reporter import Voice
 from services.trainer.supervisor import BadChild
 from services.trainer.threads import abandonable
 from shared.contract import events
-from shared.contract.views import ExportedFile, Reason
+from shared.contract.views import ExportedFile, PredictionsView, Reason
 from shared.runtime import log
-from shared.runtime.artifacts import Artifacts
+from shared.runtime.artifacts import Artifacts, Corrupt
 from shared.runtime.clock import Clock
 
 T = TypeVar("T")
@@ -43,6 +45,7 @@ class Publisher:
         clock: Clock,
         artifacts: Artifacts,
         checkpoints: Checkpoints,
+        gallery: Gallery,
         patience: Patience,
     ) -> None:
         self._order = order
@@ -52,6 +55,7 @@ class Publisher:
         self._clock = clock
         self._artifacts = artifacts
         self._checkpoints = checkpoints
+        self._gallery = gallery
         self._patience = patience
         self._log = log.get("publisher")
         self._resumed: Checkpoint | None = None
@@ -67,7 +71,8 @@ class Publisher:
             await self._voice.tell(events.TrainingNoticed(notice=Reason(code="checkpoint_corrupt", message=message)))
         self._best = await self._patience.call(partial(self._checkpoints.best, resume.unreadable))
         if resume.checkpoint is not None and resume.checkpoint.step > self._order.assign.known_step:
-            await self._tell_of(resume.checkpoint, resume.evaluation or {})
+            predictions = await self._patience.call(partial(self._gallery.predictions, resume.checkpoint.name))
+            await self._tell_of(resume.checkpoint, resume.evaluation or {}, predictions)
             await self._prune(resume.checkpoint)
 
     async def take(self, message: protocol.FromChild, at: datetime) -> None:
@@ -92,6 +97,8 @@ class Publisher:
                 )
             case protocol.RunStopping():
                 await self._voice.tell(events.TrainingStopping(step=message.step, reason=message.reason))
+            case protocol.PicturesKept():
+                await self._keep(self._gallery.keep_pictures, message.path)
             case protocol.CheckpointSaved():
                 await self._announce_pending()
                 await self._save(message)
@@ -128,10 +135,24 @@ class Publisher:
             return
         self._pending = None
         self._best = better(self._best, checkpoint.name, message.evaluation)
-        await self._tell_of(checkpoint, message.evaluation)
+        predictions = None
+        if message.predictions is not None:
+            keep = partial(self._gallery.keep_predictions, checkpoint.name)
+            predictions = await self._keep(keep, message.predictions)
+        await self._tell_of(checkpoint, message.evaluation, predictions)
         # Recorded after it was told: should we die in between, the next attempt evaluates and tells it again.
         await self._write(partial(self._checkpoints.record, checkpoint.name, message.evaluation))
         await self._prune(checkpoint)
+
+    async def _keep(self, keep: Callable[[Path], T], path: str) -> T | None:
+        """What `keep` gives once it has published the folder, None where it can't; the folder is gone then, in any case."""
+        try:
+            return await self._write(partial(keep, _folder(path)))
+        except (BadChild, StoreUnavailable, Corrupt) as error:
+            self._log.warning("gallery.not_kept", path=path, error=str(error))
+            return None
+        finally:
+            await abandonable(partial(shutil.rmtree, path, ignore_errors=True))
 
     async def _announce_pending(self) -> None:
         checkpoint, self._pending = self._pending, None
@@ -139,7 +160,9 @@ class Publisher:
             await self._tell_of(checkpoint, {})
             await self._prune(checkpoint)
 
-    async def _tell_of(self, checkpoint: Checkpoint, evaluation: dict[str, float]) -> None:
+    async def _tell_of(
+        self, checkpoint: Checkpoint, evaluation: dict[str, float], predictions: PredictionsView | None = None
+    ) -> None:
         await self._voice.tell(
             events.TrainingCheckpointed(
                 step=checkpoint.step,
@@ -149,6 +172,7 @@ class Publisher:
                 training=checkpoint.training,
                 evaluation=evaluation,
                 best=self._best is not None and self._best.name == checkpoint.name,
+                predictions=predictions,
             )
         )
 

@@ -20,6 +20,7 @@ from shared.contract.views import (
     DatasetView,
     ExportedFile,
     JobView,
+    PredictionsView,
     QueuePlace,
     Reason,
     TeamView,
@@ -224,7 +225,8 @@ class TrainingProgressed(msgspec.Struct, frozen=True, kw_only=True, tag="trainin
 
 
 class TrainingCheckpointed(msgspec.Struct, frozen=True, kw_only=True, tag="training.checkpointed.v1"):
-    """A checkpoint's manifest is in the artifact store under `prefix`. Metrics carry ftc-ml's names."""
+    """A checkpoint's manifest is in the artifact store under `prefix`. Metrics carry ftc-ml's names. `predictions` is set where
+    they are in the store too."""
 
     step: int
     stepping_seconds: float
@@ -233,6 +235,7 @@ class TrainingCheckpointed(msgspec.Struct, frozen=True, kw_only=True, tag="train
     training: dict[str, float]
     evaluation: dict[str, float]
     best: bool = False
+    predictions: PredictionsView | None = None
 
 
 class TrainingStopping(msgspec.Struct, frozen=True, kw_only=True, tag="training.stopping.v1"):

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from shared.contract.views import DatasetView, JobView, QueuePlace, TeamView
+from shared.contract.views import DatasetView, JobView, PredictionsView, QueuePlace, TeamView
 
 # Websocket close codes (4000-4999 are an application's own).
 CLOSE_RESUME = 4000  # the client was too slow: reconnect with the last (epoch, seq)
@@ -22,7 +22,8 @@ CLOSE_FORBIDDEN = 4003  # the token's person was taken off the team's list of me
 
 
 class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size exists."""
+    """The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size, or of that label,
+    exists. `predictions` is None where none were kept."""
 
     model_id: str
     step: int
@@ -32,6 +33,7 @@ class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
     training: dict[str, float]
     evaluation: dict[str, float]
     best: bool = False
+    predictions: PredictionsView | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,6 +76,13 @@ class CheckpointView(msgspec.Struct, frozen=True, kw_only=True):
     best_map: float | None = None
 
 
+class PredictionsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Folders with what the model found in some evaluation pictures at one checkpoint, and with those pictures."""
+
+    prefix: str
+    pictures: str
+
+
 class ExportedFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file that can be downloaded; `name` is within the job's model folder."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -22,8 +23,19 @@ from services.cli.fold import Position, State
 from services.status.app import compose
 from services.status.settings import StatusSettings
 from shared.contract.jobs import JobState
+from shared.contract.pictures import (
+    PICTURES_FILE,
+    PREDICTIONS_FILE,
+    EvaluationPicture,
+    FoundBox,
+    FoundBoxes,
+    Pictures,
+    Predictions,
+    TrueBox,
+    pack,
+)
 from shared.contract.stream import CLOSE_RESUME, CLOSE_UNAUTHORIZED, EventsFrame, SnapshotFrame
-from shared.contract.views import ExportedFile, ExportView, JobView
+from shared.contract.views import ExportedFile, ExportView, JobView, PredictionsView
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.auth import mint
@@ -483,6 +495,113 @@ async def test_download(service: Service, tmp_path: Path) -> None:
     await service.json("/api/models/m1/download?format=labels", status=404)
     stored.unlink()
     await service.json("/api/models/m1/download?format=labels", status=404)
+
+
+def put_pictures(artifacts: Artifacts, folder: Path) -> PredictionsView:
+    """Two evaluation pictures of m1 and what was found in them at step 100."""
+    pictures = [
+        EvaluationPicture(
+            number=number,
+            dataset_id="d1",
+            dataset="Bälle",
+            file=f"<{number}>.jpg",
+            width=320,
+            height=240,
+            boxes=[TrueBox(label="ball", ymin=0.1, xmin=0.2, ymax=0.3, xmax=0.4)] * number,
+        )
+        for number in range(2)
+    ]
+    found = FoundBox(label="ball", score=0.9, ymin=0.1, xmin=0.2, ymax=0.3, xmax=0.4)
+    predictions = [FoundBoxes(number=0, boxes=[]), FoundBoxes(number=1, boxes=[found])]
+    for name, files in {
+        "pictures-a1": {
+            PICTURES_FILE: pack(Pictures(pictures=pictures)),
+            "000.jpg": b"\xff\xd8\xff zero",
+            "001.jpg": b"\xff\xd8\xff one",
+        },
+        "predictions/00000100-a1": {PREDICTIONS_FILE: pack(Predictions(pictures=predictions))},
+    }.items():
+        made = folder / name
+        made.mkdir(parents=True)
+        for file, content in files.items():
+            (made / file).write_bytes(content)
+        artifacts.publish(f"jobs/m1/{name}", made)
+    return PredictionsView(prefix="jobs/m1/predictions/00000100-a1", pictures="jobs/m1/pictures-a1")
+
+
+async def test_pictures_and_predictions(service: Service, tmp_path: Path) -> None:
+    view = put_pictures(service.artifacts, tmp_path / "made")
+    await service.tell(
+        changed(job("m1")),
+        changed(job("old")),
+        checkpointed("m1", step=100, predictions=view),
+        checkpointed("m1", step=200),  # its predictions couldn't be kept
+        checkpointed("old", step=100),  # from before there were any
+    )
+    async with service.watch() as client:
+        await client.until(lambda state: state.position and state.position.seq == 5)
+    points = (await service.json("/api/models/m1/metrics"))["metrics"]
+    assert [point["predictions"] for point in points] == [msgspec.to_builtins(view), None]
+
+    pictures = (await service.json("/api/models/m1/pictures"))["pictures"]
+    assert [(picture["number"], picture["file"], len(picture["boxes"])) for picture in pictures] == [
+        (0, "<0>.jpg", 0),
+        (1, "<1>.jpg", 1),
+    ]
+    assert (pictures[1]["dataset"], pictures[1]["width"], pictures[1]["height"]) == ("Bälle", 320, 240)
+    assert pictures[1]["boxes"][0] == {"label": "ball", "ymin": 0.1, "xmin": 0.2, "ymax": 0.3, "xmax": 0.4}
+    async with service.get("/api/models/m1/pictures/1.jpg") as response:
+        assert await response.read() == b"\xff\xd8\xff one"
+        assert response.content_type == "image/jpeg"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+        seen = {"If-None-Match": response.headers["ETag"]}
+    async with service.get("/api/models/m1/pictures/1.jpg", headers=seen) as response:
+        assert (response.status, await response.read()) == (304, b"")
+
+    (checkpoint,) = (await service.json("/api/models/m1/predictions"))["checkpoints"]
+    assert (checkpoint["step"], checkpoint["attempt"]) == (100, 1)
+    found = await service.json("/api/models/m1/predictions/100")
+    assert (found["step"], found["attempt"]) == (100, 1)
+    assert [(picture["number"], len(picture["boxes"])) for picture in found["pictures"]] == [(0, 0), (1, 1)]
+    assert found["pictures"][1]["boxes"][0]["score"] == 0.9
+    async with service.get("/api/models/m1/predictions/100") as response:
+        assert response.headers["Cache-Control"] == "private, no-cache"
+        seen = {"If-None-Match": response.headers["ETag"]}
+    async with service.get("/api/models/m1/predictions/100", headers=seen) as response:
+        assert response.status == 304
+
+    assert await service.json("/api/models/old/pictures") == {"pictures": []}
+    assert await service.json("/api/models/old/predictions") == {"checkpoints": []}
+    for path, code in [
+        ("m1/pictures/2.jpg", "no_picture"),
+        ("m1/pictures/999999999.jpg", "no_picture"),
+        ("m1/pictures/pictures.json.gz", "not_found"),
+        ("m1/pictures/-1.jpg", "not_found"),
+        ("m1/predictions/200", "no_predictions"),
+        ("m1/predictions/300", "no_predictions"),
+        ("m1/predictions/latest", "not_found"),
+        ("old/pictures/0.jpg", "no_picture"),
+        ("old/predictions/100", "no_predictions"),
+    ]:
+        assert (await service.json(f"/api/models/{path}", status=404))["error"]["code"] == code
+    for path in ("pictures", "pictures/1.jpg", "predictions", "predictions/100"):
+        error = (await service.json(f"/api/models/m1/{path}", team="other", status=404))["error"]
+        assert error["message"] == "There is no model 'm1' in your team."
+
+
+async def test_pictures_and_predictions_that_are_lost_or_damaged(service: Service, tmp_path: Path) -> None:
+    view = put_pictures(service.artifacts, tmp_path / "made")
+    await service.tell(changed(job("m1")), checkpointed("m1", step=100, predictions=view))
+    async with service.watch() as client:
+        await client.until(lambda state: state.position and state.position.seq == 2)
+    predictions = tmp_path / view.prefix / PREDICTIONS_FILE
+    predictions.write_bytes(b"x" * predictions.stat().st_size)
+    (tmp_path / view.pictures / "000.jpg").unlink()
+    for path, code in [("predictions/100", "not_kept"), ("pictures/0.jpg", "no_picture")]:
+        assert (await service.json(f"/api/models/m1/{path}", status=404))["error"]["code"] == code
+    service.artifacts.delete(view.pictures)
+    assert (await service.json("/api/models/m1/pictures", status=404))["error"]["code"] == "not_kept"
 
 
 async def test_a_download_that_is_broken_off_harms_nobody(service: Service, tmp_path: Path) -> None:

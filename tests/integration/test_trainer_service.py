@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 import pytest_asyncio
 
+from services.trainer.protocol import DatasetName
 from shared.contract.events import (
     HeldJob,
     ModelExported,
@@ -25,6 +26,7 @@ from shared.contract.events import (
     TrainingStarted,
     TrainingStopping,
 )
+from shared.contract.views import PredictionsView
 from shared.runtime.artifacts import Artifacts
 from tests.support.broker import Broker
 from tests.support.trainer import (
@@ -128,6 +130,10 @@ async def test_trains_from_assignment_to_model_and_tells_it_in_order(
     assert five.training == {"Loss/total_loss": 0.2}
     assert five.evaluation == {"DetectionBoxes_Precision/mAP": 0.4}
     assert (ten.step, ten.best) == (10, False)
+    for fact in (five, ten):
+        prefix = f"jobs/j1/predictions/{fact.step:08d}-a1"
+        assert fact.predictions == PredictionsView(prefix=prefix, pictures="jobs/j1/pictures-a1")
+        assert b"".join(artifacts.chunks(prefix, "content")) == b"predictions of step %d" % fact.step
     # The best and the latest are what is kept, and both are what was announced.
     assert artifacts.folders("jobs/j1/checkpoints") == ["00000005-a1", "00000010-a1"]
 
@@ -152,6 +158,7 @@ async def test_trains_from_assignment_to_model_and_tells_it_in_order(
     spec = record.spec
     assert (spec.train_frames, spec.eval_frames, spec.resume_dir, spec.resume_evaluated) == (8, 2, None, True)
     assert [Path(path).name for path in spec.train_files] == ["train-00000-of-00001.tfrecord"]
+    assert (spec.eval_datasets, spec.keep_pictures) == ([DatasetName("d1", "Field")], True)
     await scheduler.heartbeat(lambda beat: beat.held == [])
     assert not (trainer.work_dir / "jobs" / "j1-a1").exists()
     assert (trainer.work_dir / "cache" / "datasets" / "d1").is_dir()
@@ -408,6 +415,33 @@ async def test_what_the_scheduler_has_not_heard_of_is_announced_first(
     assert last.step == 10
     assert scheduler.kinds("j1")[:3] == ["TrainingAccepted", "TrainingCheckpointed", "TrainingCheckpointed"]
     assert artifacts.folders("jobs/j1/checkpoints") == ["00000005-a1", "00000010-a2"]
+
+
+async def test_an_attempt_after_a_kill_adds_to_what_was_kept(
+    scheduler: Desk, start: Start, artifacts: Artifacts
+) -> None:
+    trainer = start()
+    name = await name_of(scheduler)
+    trainer.script("j1", {"faults": {"7": "SIGKILL"}})
+    await scheduler.send(name, assign(), job="j1", attempt=1)
+    assert (await scheduler.fact(TrainingEnded)).outcome == "failed"
+    trainer.script("j1", {})
+    await scheduler.send(name, assign(known_step=5), job="j1", attempt=2)
+    assert (await scheduler.fact(TrainingEnded, count=2)).outcome == "succeeded"
+    record = trainer.record("j1", 2)
+    assert record is not None
+    assert not record.spec.keep_pictures
+    facts = [fact for fact in scheduler.about("j1") if isinstance(fact, TrainingCheckpointed)]
+    assert [(fact.step, fact.predictions) for fact in facts] == [
+        (step, PredictionsView(prefix=f"jobs/j1/predictions/{folder}", pictures="jobs/j1/pictures-a1"))
+        for step, folder in ((5, "00000005-a1"), (10, "00000010-a2"))
+    ]
+    assert artifacts.folders("jobs/j1/predictions") == ["00000005-a1", "00000010-a2"]
+    assert artifacts.folders("jobs/j1") == ["model-a2", "pictures-a1"]
+    assert b"".join(artifacts.chunks("jobs/j1/pictures-a1", "content")) == b"pictures of attempt 1"
+    # What deletes a job deletes its folder.
+    artifacts.delete("jobs/j1")
+    assert artifacts.folders("jobs") == artifacts.folders("jobs/j1/predictions") == []
 
 
 async def test_only_the_latest_and_the_best_checkpoint_are_kept(

@@ -97,6 +97,7 @@ def example(frame: Frame, number: int, labels: Sequence[str]) -> dict[str, tuple
     return {
         "image/encoded": ([frame.encoded], "byte"),
         "image/format": ([b"jpeg"], "byte"),
+        "image/filename": ([f"{number:05d}.jpg".encode()], "byte"),
         "image/source_id": ([str(number).encode()], "byte"),
         "image/height": ([frame.height], "int"),
         "image/width": ([frame.width], "int"),

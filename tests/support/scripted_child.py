@@ -75,6 +75,7 @@ class Run:
         self.spec = spec
         self.script = script
         self.step = self.saved_step = spec.resume_step
+        self.pictures_due = spec.keep_pictures
         self.signal = StopSignal()
         self.stops = Stops(self.signal, lambda: self.step, self.say)
         self._out = os.fdopen(fd_out, "wb")
@@ -190,8 +191,20 @@ class Run:
         self.spend("evaluating")
         if self.script.faults.get(str(self.step)) == "die_evaluating":
             os.kill(os.getpid(), signal.SIGSEGV)
+        if self.pictures_due:
+            self.pictures_due = False
+            pictures = self.folder_with("pictures", f"pictures of attempt {self.spec.attempt}")
+            self.say(protocol.PicturesKept(path=pictures))
         found = {MAP: self.script.maps.get(str(self.step), 0.1)}
-        self.say(protocol.CheckpointEvaluated(step=self.step, evaluation=found, seconds=0.1))
+        kept = self.folder_with(f"predictions-{self.step}", f"predictions of step {self.step}")
+        self.say(protocol.CheckpointEvaluated(step=self.step, evaluation=found, seconds=0.1, predictions=kept))
+
+    def folder_with(self, name: str, content: str) -> str:
+        """A folder with one file."""
+        folder = Path(self.spec.work_dir) / name
+        folder.mkdir()
+        (folder / "content").write_text(content)
+        return str(folder)
 
     def export(self) -> None:
         self.say(protocol.RunPhase(phase="exporting"))

@@ -112,7 +112,7 @@ def minutes(version: int = 1, balance: int = 3600, team: str = TEAM, **about: An
 
 def checkpointed(identifier: str = "m1", step: int = 100, attempt: int = 1, **about: Any) -> Envelope:
     """training.checkpointed."""
-    fields = {"best": about.pop("best", False)}
+    fields = {name: about.pop(name) for name in ("best", "predictions") if name in about}
     body = TrainingCheckpointed(
         step=step,
         stepping_seconds=step / 10,

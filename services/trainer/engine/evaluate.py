@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from services.trainer.engine import metrics
+from services.trainer.engine.predictions import Batches
 
 
-def evaluate(trainer: Any) -> dict[str, float]:
-    """COCO metrics and losses of the current weights over all evaluation pictures."""
+def evaluate(trainer: Any, labels: Sequence[str]) -> tuple[dict[str, float], Batches]:
+    """COCO metrics and losses of the current weights over all evaluation pictures, and what the model found in them."""
     with contextlib.redirect_stdout(io.StringIO()):
         logs = trainer.evaluate(-1)
-    return metrics.evaluation({name: float(value) for name, value in logs.items()})
+    return metrics.evaluation({name: float(value) for name, value in logs.items()}, labels), trainer.task.take_found()

@@ -5,7 +5,7 @@ Owns names alone; knows no TensorFlow. The public names are those of the Object 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 COCO_NAMES = {
     "AP": "DetectionBoxes_Precision/mAP",
@@ -21,6 +21,17 @@ COCO_NAMES = {
     "ARm": "DetectionBoxes_Recall/AR@100 (medium)",
     "ARs": "DetectionBoxes_Recall/AR@100 (small)",
 }
+LABEL_AP = "label AP/"
+LABEL_AP50 = "label AP50/"
+"""Prefixes of a label's id in an evaluation's logs: its average precision, over all IoU thresholds and at an IoU of 0.5."""
+
+LABEL_MAP = "DetectionBoxes_PerformanceByCategory/mAP/"
+LABEL_MAP_50 = "DetectionBoxes_Precision mAP@.50IOU ByCategory/"
+"""Prefixes of a label's own metrics, as teams may know them."""
+
+MOST_LABELS = 100
+"""Labels with metrics of their own, the first ones: these go with each checkpoint to every browser."""
+
 CLASSIFICATION_LOSS = "Loss/classification_loss"
 LOCALIZATION_LOSS = "Loss/localization_loss"
 REGULARIZATION_LOSS = "Loss/regularization_loss"
@@ -39,6 +50,11 @@ def losses(logs: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def evaluation(logs: Mapping[str, float]) -> dict[str, float]:
-    """COCO metrics and the four losses from an evaluation's logs; -1 where no object of that size exists."""
-    return {shown: logs[name] for name, shown in COCO_NAMES.items()} | losses(logs)
+def evaluation(logs: Mapping[str, float], labels: Sequence[str]) -> dict[str, float]:
+    """COCO metrics, those of each label and the four losses from an evaluation's logs; -1 where no object of that size or label
+    exists. `labels` are in the order of their ids, which start at 1."""
+    by_label = {}
+    for number, label in enumerate(labels[:MOST_LABELS], start=1):
+        by_label[f"{LABEL_MAP}{label}"] = logs.get(f"{LABEL_AP}{number}", -1.0)
+        by_label[f"{LABEL_MAP_50}{label}"] = logs.get(f"{LABEL_AP50}{number}", -1.0)
+    return {shown: logs[name] for name, shown in COCO_NAMES.items()} | by_label | losses(logs)

@@ -19,6 +19,8 @@ from services.trainer.engine.evaluate import evaluate
 from services.trainer.engine.export import export
 from services.trainer.engine.inputs import read_pictures
 from services.trainer.engine.models.registry import network_of
+from services.trainer.engine.pictures import write_pictures
+from services.trainer.engine.predictions import write_predictions
 from services.trainer.engine.prepare import build_trainer, load_start
 from services.trainer.engine.schedule import learning_rate
 from services.trainer.engine.stepping import Stepping
@@ -29,6 +31,7 @@ from services.trainer.protocol import (
     CheckpointSaved,
     ModelExported,
     Phase,
+    PicturesKept,
     RunEnded,
     RunPhase,
     RunProgressed,
@@ -64,6 +67,7 @@ class _Run:
         self.network = network_of(spec.starting_model)
         self.stepping = Stepping(step=spec.resume_step, seconds=spec.resume_seconds)
         self.saved_step = spec.resume_step
+        self.pictures_due = spec.keep_pictures
         self.stops = Stops(stop, lambda: self.stepping.step, report)
         self.phase: Phase = "preparing"
         self.phase_said = time.monotonic()
@@ -187,10 +191,27 @@ class _Run:
     def _evaluate(self, trainer: Any) -> None:
         self._between()
         self._enter("evaluating")
+        self._keep_pictures()
         begun = time.monotonic()
-        found = evaluate(trainer)
-        seconds = time.monotonic() - begun
-        self.report(CheckpointEvaluated(step=self.stepping.step, evaluation=found, seconds=seconds))
+        step, spec = self.stepping.step, self.spec
+        evaluation, found = evaluate(trainer, spec.labels)
+        kept = write_predictions(found, spec.eval_frames, spec.labels, self.work / "predictions" / f"{step:08d}")
+        self.report(
+            CheckpointEvaluated(
+                step=step,
+                evaluation=evaluation,
+                seconds=time.monotonic() - begun,
+                predictions=None if kept is None else str(kept),
+            )
+        )
+
+    def _keep_pictures(self) -> None:
+        """Once a run, and not before there is something to see in them: their upload must not delay that the job has begun."""
+        if self.pictures_due:
+            self.pictures_due = False
+            folder = write_pictures(self.spec, self.work / "pictures")
+            if folder is not None:
+                self.report(PicturesKept(path=str(folder)))
 
     def _export(self, trainer: Any) -> None:
         self._enter("exporting")

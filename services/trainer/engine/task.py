@@ -1,7 +1,7 @@
 """The detection task: Model Garden's RetinaNet task with our network and our input in place of its factories'.
 
-Owns what of a run goes into Model Garden's configuration. Losses, training step, COCO evaluation and NMS are the
-library's own.
+Owns what of a run goes into Model Garden's configuration. Losses, training step, COCO evaluation (but for what coco.py adds)
+and NMS are the library's own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from official.core import config_definitions, task_factory
 from official.vision.configs import common, retinanet
 from official.vision.tasks.retinanet import RetinaNetTask
 
+from services.trainer.engine.coco import Evaluator
 from services.trainer.engine.inputs import build_dataset
 from services.trainer.engine.models.registry import BOX_CODER_WEIGHTS, build_model, network_of
+from services.trainer.engine.predictions import Batches
 from services.trainer.protocol import RunSpec
 
 SHUFFLE_RECORDS = 2048
@@ -33,7 +35,7 @@ class DetectionConfig(retinanet.RetinaNetTask):  # type: ignore[misc]
 
 @task_factory.register_task_cls(DetectionConfig)
 class DetectionTask(RetinaNetTask):  # type: ignore[misc]
-    """Builds our model and input; everything else is inherited."""
+    """Builds our model, input and evaluator; everything else is inherited."""
 
     def build_model(self) -> Any:
         """The detector of the configured starting model, freshly initialised."""
@@ -44,6 +46,17 @@ class DetectionTask(RetinaNetTask):  # type: ignore[misc]
         """Batches of (pictures, labels) from TFRecord shards."""
         config = self.task_config
         return build_dataset(params, network_of(config.starting_model), config.model.num_classes, input_context)
+
+    def build_metrics(self, training: bool = True) -> Any:
+        """The library's means of the losses; those of an evaluation come with COCO's, which are kept aside."""
+        means = super().build_metrics(training)
+        if not training:
+            self.coco_metric = Evaluator()
+        return means
+
+    def take_found(self) -> Batches:
+        """What the model found at the last evaluation; given away once."""
+        return self.coco_metric.take()
 
 
 def experiment(spec: RunSpec) -> Any:
@@ -81,6 +94,9 @@ def _data(spec: RunSpec, files: list[str], *, training: bool) -> Any:
         global_batch_size=spec.batch_size if training else min(spec.batch_size, 8),
         drop_remainder=training,
         dtype="float32",
+        # Pictures are evaluated shard after shard: their positions say which are kept to be looked at.
+        cycle_length=None if training else 1,
+        deterministic=None if training else True,
         shuffle_buffer_size=min(SHUFFLE_RECORDS, max(1, spec.train_frames)),
         seed=spec.seed + spec.resume_step,
         parser=retinanet.Parser(

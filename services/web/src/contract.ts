@@ -101,6 +101,13 @@ export interface CapacityPoint {
   waiting: number;
 }
 
+/** What a model found in its evaluation pictures at one checkpoint. */
+export interface CheckpointPredictionsAnswer {
+  step: number;
+  attempt: number;
+  pictures: FoundBoxes[];
+}
+
 /** The last durable checkpoint: `stepping_seconds` is what making its steps took, over all attempts. */
 export interface CheckpointView {
   step: number;
@@ -229,6 +236,23 @@ export interface ErrorBody {
   details?: Record<string, unknown>;
 }
 
+/** One picture, the `number`-th (from 0) that is kept of its job. `file` is its name in the dataset, empty where a dataset
+ * doesn't say; `width` and `height` are pixels of the JPEG that is kept. */
+export interface EvaluationPicture {
+  number: number;
+  dataset_id: string;
+  dataset: string;
+  file: string;
+  width: number;
+  height: number;
+  boxes: TrueBox[];
+}
+
+/** A model's evaluation pictures, in the order of their numbers; each is at /api/models/{id}/pictures/{number}.jpg. */
+export interface EvaluationPicturesAnswer {
+  pictures: EvaluationPicture[];
+}
+
 /** A model's story, oldest first. */
 export interface EventsAnswer {
   events: ModelEvent[];
@@ -266,6 +290,22 @@ export interface Finding {
   message: string;
   labels: string[];
   numbers: Record<string, number>;
+}
+
+/** A box that the model found, with its score (0 to 1). */
+export interface FoundBox {
+  label: string;
+  score: number;
+  ymin: number;
+  xmin: number;
+  ymax: number;
+  xmax: number;
+}
+
+/** What the model found in the picture of that `number`: highest score first. */
+export interface FoundBoxes {
+  number: number;
+  boxes: FoundBox[];
 }
 
 /** Minutes for each of the teams; negative takes back. */
@@ -453,7 +493,8 @@ export interface MemberRequest {
   role?: "member" | "mentor" | "viewer";
 }
 
-/** The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size exists. */
+/** The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size, or of that label,
+ * exists. `predictions` is None where none were kept. */
 export interface MetricPoint {
   model_id: string;
   step: number;
@@ -463,6 +504,7 @@ export interface MetricPoint {
   training: Record<string, number>;
   evaluation: Record<string, number>;
   best: boolean;
+  predictions: PredictionsView | null;
 }
 
 /** A checkpoint's metrics: replaces the point of the same model and step where its attempt is at least as high. */
@@ -605,6 +647,24 @@ export interface PoolStatistics {
   pictures: number;
   negatives: number;
   boxes: number;
+}
+
+/** A checkpoint whose predictions are kept. */
+export interface PredictedCheckpoint {
+  step: number;
+  attempt: number;
+  saved_at: Timestamp;
+}
+
+/** The checkpoints of a model whose predictions are kept, ascending by step. */
+export interface PredictionsAnswer {
+  checkpoints: PredictedCheckpoint[];
+}
+
+/** Folders with what the model found in some evaluation pictures at one checkpoint, and with those pictures. */
+export interface PredictionsView {
+  prefix: string;
+  pictures: string;
 }
 
 /** A job's priority class: higher goes first, 0 is everybody's. */
@@ -819,6 +879,15 @@ export interface TrainerRow {
 /** All trainers heard of within a day, by id. */
 export interface TrainersAnswer {
   trainers: TrainerRow[];
+}
+
+/** A box that somebody drew. */
+export interface TrueBox {
+  label: string;
+  ymin: number;
+  xmin: number;
+  ymax: number;
+  xmax: number;
 }
 
 /** One kind of oddity: how often, in a sentence, with the first few files. */

@@ -97,6 +97,7 @@ export function point(changes: Partial<MetricPoint> = {}): MetricPoint {
       "Loss/total_loss": 1.4,
     },
     best: false,
+    predictions: null,
     ...changes,
   };
 }

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from shared.contract.jobs import JobState
+from shared.contract.pictures import EvaluationPicture, FoundBoxes
 from shared.contract.stream import MetricPoint, Progress
 from shared.contract.views import JobView
 
@@ -44,3 +45,31 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A model's story, oldest first."""
 
     events: list[ModelEvent]
+
+
+class EvaluationPicturesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's evaluation pictures, in the order of their numbers; each is at /api/models/{id}/pictures/{number}.jpg."""
+
+    pictures: list[EvaluationPicture]
+
+
+class PredictedCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint whose predictions are kept."""
+
+    step: int
+    attempt: int
+    saved_at: datetime
+
+
+class PredictionsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The checkpoints of a model whose predictions are kept, ascending by step."""
+
+    checkpoints: list[PredictedCheckpoint]
+
+
+class CheckpointPredictionsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model found in its evaluation pictures at one checkpoint."""
+
+    step: int
+    attempt: int
+    pictures: list[FoundBoxes]

@@ -218,6 +218,7 @@ class TestEarlyEnds:
             resume_step=6,
             resume_seconds=30.0,
             resume_evaluated=False,
+            keep_pictures=False,
             max_stepping_seconds=30.0,
             export_formats=[],
         )
@@ -230,7 +231,9 @@ class TestEarlyEnds:
         assert phases.count("preparing") > 2
         assert phases.count("evaluating") > 1
         assert isinstance(evaluated, CheckpointEvaluated)
-        assert {evaluated.evaluation[name] for name in COCO_NAMES.values()} == {-1}
+        precisions = {name: value for name, value in evaluated.evaluation.items() if not name.startswith("Loss/")}
+        assert len(precisions) == len(COCO_NAMES) + 2 * len(spec.labels)
+        assert set(precisions.values()) == {-1}
         assert stopping == RunStopping(step=6, reason="time_limit")
         assert ended == RunEnded(outcome="stopped", step=6, stepping_seconds=30.0, reason="time_limit")
 
@@ -296,7 +299,8 @@ class TestEarlyEnds:
 def resumed(make_spec: Callable[..., RunSpec], first_run: Child, step: int, **changes: object) -> RunSpec:
     """An attempt that goes on from a checkpoint of the tiny run, which had cost 30 s."""
     folder = Path(first_run.spec.work_dir) / "checkpoints" / f"{step:08d}"
-    return make_spec(**({"resume_dir": str(folder), "resume_step": step, "resume_seconds": 30.0} | changes))
+    before = {"resume_dir": str(folder), "resume_step": step, "resume_seconds": 30.0, "keep_pictures": False}
+    return make_spec(**(before | changes))
 
 
 class TestStarts:

@@ -37,10 +37,16 @@ pytestmark = pytest.mark.timeout(300)
 
 LOSSES = {f"Loss/{kind}_loss" for kind in ("classification", "localization", "regularization", "total")}
 
+BY_LABEL = {
+    f"{name}/{label}"
+    for name in ("DetectionBoxes_PerformanceByCategory/mAP", "DetectionBoxes_Precision mAP@.50IOU ByCategory")
+    for label in ("ball", "cube")
+}
+
 
 class TestWholeRun:
     def test_messages_come_in_order(self, first_run: Child) -> None:
-        expected = ["notice", "started", "saved", "evaluated", "saved", "evaluated", "exported", "ended"]
+        expected = ["notice", "started", "saved", "pictures", "evaluated", "saved", "evaluated", "exported", "ended"]
         assert first_run.kinds() == expected
         assert [notice.code for notice in first_run.all(Notice)] == ["random_backbone"]
         (started,) = first_run.all(RunStarted)
@@ -54,8 +60,14 @@ class TestWholeRun:
         round_of = ["stepping", "saving", "evaluating"]
         assert first_run.phases() == [*round_of, *round_of, "exporting"]
         tags = [str(type(m).__struct_config__.tag) for m in first_run.messages if not isinstance(m, RunProgressed)]
-        for tag, before in (("saved", "phase"), ("evaluated", "phase"), ("exported", "phase"), ("started", "notice")):
-            assert {tags[index - 1] for index, each in enumerate(tags) if each == tag} == {before}
+        for tag, before in (
+            ("saved", {"phase"}),
+            ("pictures", {"phase"}),
+            ("evaluated", {"pictures", "phase"}),
+            ("exported", {"phase"}),
+            ("started", {"notice"}),
+        ):
+            assert {tags[index - 1] for index, each in enumerate(tags) if each == tag} == before
 
     def test_checkpoints_carry_the_known_metrics(self, first_run: Child) -> None:
         saved, evaluated = first_run.all(CheckpointSaved), first_run.all(CheckpointEvaluated)
@@ -65,7 +77,7 @@ class TestWholeRun:
             assert message.training["learning_rate"] == learning_rate(message.step - 1, steps=12, batch_size=4)
             assert message.training["Loss/total_loss"] > 0
         for found in evaluated:
-            assert set(found.evaluation) == LOSSES | set(COCO_NAMES.values())
+            assert set(found.evaluation) == LOSSES | set(COCO_NAMES.values()) | BY_LABEL
             assert found.evaluation["DetectionBoxes_Precision/mAP (small)"] == -1
             assert 0 <= found.evaluation["DetectionBoxes_Precision/mAP"] <= 1
 
@@ -128,7 +140,7 @@ def test_a_resumed_run_goes_on_and_stops_on_command(first_run: Child, make_spec:
 
     child = Child(spec, stop_at_ten)
     assert child.wait(200) == 0, child.tail()
-    assert child.kinds() == ["evaluated", "started", "stopping", "saved", "evaluated", "ended"]
+    assert child.kinds() == ["pictures", "evaluated", "started", "stopping", "saved", "evaluated", "ended"]
     assert [(started.step, started.resumed_from) for started in child.all(RunStarted)] == [(7, 6)]
     assert child.phases() == ["evaluating", "preparing", "stepping", "saving", "evaluating"]
 

@@ -27,6 +27,7 @@ from shared.contract.events import (
     upcast,
     wire_name,
 )
+from shared.contract.views import PredictionsView
 from shared.contract.wire import Envelope, decode, encode
 
 SAMPLES = sorted(Path(__file__).with_name("samples").glob("*.json"))
@@ -128,6 +129,18 @@ def test_metric_names_survive_with_their_dots_and_spaces() -> None:
     assert isinstance(body, TrainingCheckpointed)
     assert body.evaluation["DetectionBoxes_Precision/mAP@.50IOU"] == 0.6914
     assert body.evaluation["DetectionBoxes_Precision/mAP (small)"] == -1
+
+
+def test_a_checkpoint_may_say_where_its_predictions_are() -> None:
+    sample = json.loads((Path(__file__).with_name("samples") / "training.checkpointed.v1.json").read_bytes())
+    old = decode(json.dumps(sample).encode()).body
+    sample["body"]["predictions"] = {"prefix": "jobs/j1/predictions/00000400-a2", "pictures": "jobs/j1/pictures-a1"}
+    new = decode(json.dumps(sample).encode()).body
+    assert isinstance(old, TrainingCheckpointed)
+    assert isinstance(new, TrainingCheckpointed)
+    assert old.predictions is None
+    assert new.predictions == PredictionsView(prefix="jobs/j1/predictions/00000400-a2", pictures="jobs/j1/pictures-a1")
+    assert msgspec.structs.replace(new, predictions=None) == old
 
 
 class OldDeleted(msgspec.Struct, frozen=True, tag="dataset.deleted.v0"):

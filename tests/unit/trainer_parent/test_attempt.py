@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -15,17 +16,19 @@ from services.trainer import protocol
 from services.trainer.attempt import Attempt, Tools
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.data import DatasetCache
-from services.trainer.domain import Lease, Order
+from services.trainer.domain import Lease, LeaseLost, Order
+from services.trainer.gallery import Gallery
 from services.trainer.machine import Slot
 from services.trainer.patience import Patience
-from services.trainer.preparation import Resume
+from services.trainer.preparation import Resume, find_resume
 from services.trainer.publisher import Publisher
 from services.trainer.reporter import Reporter, Voice
 from services.trainer.settings import TrainerSettings
 from shared.contract.events import TrainingCheckpointed, TrainingEnded
 from shared.contract.topology import Queue
+from shared.contract.views import PredictionsView
 from shared.contract.wire import Envelope, decode
-from shared.runtime.artifacts import Artifacts
+from shared.runtime.artifacts import Artifacts, Corrupt, Manifest
 from shared.runtime.clock import SystemClock
 from shared.runtime.metrics import Metrics
 from tests.support.memory_bus import MemoryBroker, MemoryBus
@@ -49,6 +52,19 @@ class KeepsAll(Artifacts):
 
     def delete(self, prefix: str) -> None:
         raise PermissionError("deleting is forbidden")
+
+
+class Choosy(Artifacts):
+    """A store that refuses folders by a part of their name."""
+
+    def __init__(self, url: str, refused: str, error: Exception) -> None:
+        super().__init__(url)
+        self._refused, self._error = refused, error
+
+    def publish(self, prefix: str, folder: Path, meta: dict[str, Any] | None = None) -> Manifest:
+        if self._refused in prefix:
+            raise self._error
+        return super().publish(prefix, folder, meta)
 
 
 class SilentStore(Artifacts):
@@ -132,15 +148,16 @@ async def test_a_stop_does_not_wait_for_a_store_that_is_silent(
     store.let.set()
 
 
-def publisher(world: World) -> Publisher:
+def publisher(world: World, gallery: Gallery | None = None, attempt: int = 1) -> Publisher:
     return Publisher(
-        ORDER,
+        structs.replace(ORDER, attempt=attempt),
         trainer="t1",
         voice=Voice(world.tools.reporter, ORDER, world.lease, world.clock),
         lease=world.lease,
         clock=world.clock,
         artifacts=world.artifacts,
-        checkpoints=Checkpoints(world.artifacts, "j1", 1),
+        checkpoints=Checkpoints(world.artifacts, "j1", attempt),
+        gallery=gallery or Gallery(world.artifacts, "j1", attempt),
         patience=world.patience,
     )
 
@@ -188,3 +205,112 @@ async def test_of_two_checkpoints_without_evaluation_both_are_announced(tmp_path
     await made.close()
     assert [e.body.step for e in world.heard() if isinstance(e.body, TrainingCheckpointed)] == [5, 10]
     assert world.artifacts.folders("jobs/j1/checkpoints") == ["00000010-a1"]
+
+
+def folder_with(path: Path, name: str) -> str:
+    """A folder with one file of that name."""
+    path.mkdir(parents=True)
+    (path / name).write_text(name)
+    return str(path)
+
+
+async def evaluated(publisher: Publisher, world: World, folder: Path, step: int) -> str:
+    """Save and evaluate a checkpoint; returns where the child left its predictions."""
+    await save(publisher, world, folder / str(step), step)
+    found = folder_with(folder / f"predictions-{step}", "predictions.json.gz")
+    message = protocol.CheckpointEvaluated(step=step, evaluation={}, seconds=1, predictions=found)
+    await publisher.take(message, world.clock.now())
+    return found
+
+
+def told(world: World) -> list[PredictionsView | None]:
+    """What the checkpoints that were announced say of their predictions."""
+    return [e.body.predictions for e in world.heard() if isinstance(e.body, TrainingCheckpointed)]
+
+
+class TestGallery:
+    async def test_predictions_are_kept_before_they_are_told_of_and_outlive_their_checkpoint(
+        self, tmp_path: Path
+    ) -> None:
+        world = World(tmp_path)
+        made = publisher(world)
+        await made.resume(Resume())
+        pictures = folder_with(tmp_path / "run" / "pictures", "000.jpg")
+        await made.take(protocol.PicturesKept(path=pictures), world.clock.now())
+        for step in (5, 10):
+            assert not Path(await evaluated(made, world, tmp_path / "run", step)).exists()
+        assert not Path(pictures).exists()
+        assert told(world) == [
+            PredictionsView(prefix=f"jobs/j1/predictions/{step:08d}-a1", pictures="jobs/j1/pictures-a1")
+            for step in (5, 10)
+        ]
+        assert world.artifacts.folders("jobs/j1/checkpoints") == ["00000010-a1"]
+        assert world.artifacts.folders("jobs/j1/predictions") == ["00000005-a1", "00000010-a1"]
+        assert world.artifacts.manifest("jobs/j1/pictures-a1").file("000.jpg") is not None
+
+    async def test_of_two_attempts_the_first_keeps_pictures_and_a_checkpoint_has_one_file(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        first = publisher(world)
+        await first.take(
+            protocol.PicturesKept(path=folder_with(tmp_path / "run" / "pictures", "000.jpg")), world.clock.now()
+        )
+        await evaluated(first, world, tmp_path / "run", 5)
+        # It died before it could record the evaluation: the next one evaluates, and tells of it, again.
+        world.artifacts.delete("jobs/j1/evaluations/00000005-a1")
+        gallery = Gallery(world.artifacts, "j1", 2)
+        checkpoints = Checkpoints(world.artifacts, "j1", 2)
+        resume = await find_resume(checkpoints, gallery, tmp_path / "resume", world.patience)
+        assert resume.pictures
+        assert resume.checkpoint is not None
+        assert (resume.checkpoint.step, resume.evaluation) == (5, None)
+        second = publisher(world, gallery, attempt=2)
+        await second.resume(resume)
+        again = folder_with(tmp_path / "again", "predictions.json.gz")
+        message = protocol.CheckpointEvaluated(step=5, evaluation={}, seconds=1, predictions=again)
+        await second.take(message, world.clock.now())
+        await evaluated(second, world, tmp_path / "second", 10)
+        assert told(world) == [
+            PredictionsView(prefix=f"jobs/j1/predictions/{name}", pictures="jobs/j1/pictures-a1")
+            for name in ("00000005-a1", "00000005-a1", "00000005-a1", "00000010-a2")
+        ]
+        assert world.artifacts.folders("jobs/j1/predictions") == ["00000005-a1", "00000010-a2"]
+        assert [name for name in world.artifacts.folders("jobs/j1") if "pictures" in name] == ["pictures-a1"]
+
+    @pytest.mark.parametrize(
+        ("refused", "error"),
+        [
+            ("pictures", OSError("the store is away")),
+            ("predictions", OSError("the store is away")),
+            ("predictions", Corrupt("it has no readable manifest")),
+        ],
+    )
+    async def test_what_cannot_be_kept_is_left_out_and_the_training_goes_on(
+        self, tmp_path: Path, refused: str, error: Exception
+    ) -> None:
+        world = World(tmp_path, Choosy((tmp_path / "artifacts").as_uri(), refused, error))
+        made = publisher(world)
+        await made.resume(Resume())
+        pictures = folder_with(tmp_path / "run" / "pictures", "000.jpg")
+        await made.take(protocol.PicturesKept(path=pictures), world.clock.now())
+        assert not Path(await evaluated(made, world, tmp_path / "run", 5)).exists()
+        assert told(world) == [None]
+        assert world.artifacts.folders("jobs/j1/checkpoints") == ["00000005-a1"]
+        assert world.artifacts.folders("jobs/j1/predictions") == []
+
+    async def test_a_folder_that_is_not_there_is_left_out(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        made = publisher(world)
+        await made.resume(Resume())
+        await made.take(protocol.PicturesKept(path="/nowhere"), world.clock.now())
+        await save(made, world, tmp_path / "run", 5)
+        message = protocol.CheckpointEvaluated(step=5, evaluation={}, seconds=1, predictions="/nowhere")
+        await made.take(message, world.clock.now())
+        assert told(world) == [None]
+
+    async def test_without_a_lease_nothing_is_kept(self, tmp_path: Path) -> None:
+        world = World(tmp_path)
+        world.lease = Lease(0, world.clock.monotonic())
+        pictures = folder_with(tmp_path / "run" / "pictures", "000.jpg")
+        with pytest.raises(LeaseLost):
+            await publisher(world).take(protocol.PicturesKept(path=pictures), world.clock.now())
+        assert world.artifacts.folders("jobs/j1") == []
