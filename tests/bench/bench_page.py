@@ -13,6 +13,7 @@ import mimetypes
 import os
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from shared.contract.api.jobs import Session
 from shared.contract.jobs import JobState
-from shared.contract.stream import EventsFrame, ModelPut, Progress, SnapshotFrame
+from shared.contract.stream import EventsFrame, ModelPut, Progress, SnapshotFrame, StreamEvent
 from shared.contract.views import CheckpointView, JobView, TeamView
 from tests.support.browser import open_browser
 from tests.support.stack import CHECKOUT
@@ -55,7 +56,6 @@ class Stream:
         self._count, self._checkpoints = models, checkpoints
         self._began = time.monotonic()
         self.models = [self._model(number) for number in range(models)]
-        self.sent = 0
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -88,12 +88,12 @@ class Stream:
         await socket.prepare(request)
         await socket.send_str(msgspec.json.encode(self._snapshot()).decode())
         seq = 0
-        while not socket.closed:
-            await asyncio.sleep(1)
-            frame = self._events(seq)
-            seq += len(frame.events)
-            self.sent += 1
-            await socket.send_str(msgspec.json.encode(frame).decode())
+        with suppress(ConnectionError):  # the page was closed
+            while not socket.closed:
+                await asyncio.sleep(1)
+                frame = self._events(seq)
+                seq += len(frame.events)
+                await socket.send_str(msgspec.json.encode(frame).decode())
         return socket
 
     def _snapshot(self) -> SnapshotFrame:
@@ -115,7 +115,7 @@ class Stream:
 
     def _events(self, seq: int) -> EventsFrame:
         """Progress of all, and the next checkpoint of some."""
-        events = []
+        events: list[StreamEvent] = []
         for index in range(self._checkpoints):
             number = (seq + index) % self._count
             model = self.models[number]

@@ -22,7 +22,7 @@ _SEEN: dict[JobState, tuple[str, set[str]]] = {
     JobState.CANCELED: ("", {"delete"}),
     JobState.FAILED: ("A training picture has boxes outside of the picture", {"more", "delete"}),
     JobState.TRY_AGAIN_LATER: ("No trainer that could hold this job is running", {"retry", "delete"}),
-    JobState.STATE_UNSPECIFIED: ("support", set()),
+    JobState.STATE_UNSPECIFIED: ("found an inconsistency", set()),
 }
 
 

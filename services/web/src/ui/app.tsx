@@ -5,7 +5,7 @@ import { type Api, ApiError } from "../api";
 import type { Session } from "../contract";
 import type { Live } from "../live";
 import { news } from "../news";
-import { hashOf, type Route } from "../route";
+import { hashOf, parseRoute, type Route } from "../route";
 import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
 import type { Sight } from "../sight";
@@ -136,7 +136,8 @@ function Boundary({ children }: { children: ComponentChildren }): JSX.Element {
 function useFirstRoute(live: Live, route: Route | null): void {
   const loaded = useLive(live, (view) => view.state.position !== null);
   useEffect(() => {
-    if (!loaded || route !== null) return;
+    // Looked at anew: the address may have changed since this was drawn.
+    if (!loaded || parseRoute(location.hash) !== null) return;
     // Replaced, so that Back leaves the page.
     location.replace(hashOf({ page: live.view.state.models.size > 0 ? "models" : "datasets" }));
   }, [loaded, route, live]);

@@ -1,11 +1,11 @@
 /** Small parts that several pages share: icons, a job's state, its steps, buttons that say why they can't be pressed. */
 import type { ButtonHTMLAttributes, ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useContext, useEffect, useId, useRef } from "preact/hooks";
 import { type JobState, type JobView, MEANINGS } from "../contract";
 import { date, duration, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
-import { useNow, useProgress } from "./context";
+import { InSight, useNow, useProgress } from "./context";
 
 const PATHS = {
   clock: "M8 4.5V8l2.5 1.5M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
@@ -69,7 +69,7 @@ export function StepCount({ job }: { job: JobView }): JSX.Element {
       <div class="steps-text">
         <strong data-testid="steps-completed">{whole(made)}</strong> <span>{texts.models.stepsOf(requested)}</span>
       </div>
-      <StepBar made={made} saved={saved} requested={requested} active={job.running_since !== null} />
+      <StepBar made={made} saved={saved} requested={requested} />
     </div>
   );
 }
@@ -78,14 +78,14 @@ interface BarProps {
   made: number;
   saved: number;
   requested: number;
-  active: boolean;
 }
 
-export function StepBar({ made, saved, requested, active }: BarProps): JSX.Element {
+export function StepBar({ made, saved, requested }: BarProps): JSX.Element {
+  const inSight = useContext(InSight);
   const part = (count: number) => `scaleX(${requested > 0 ? Math.min(1, count / requested) : 0})`;
   return (
     <div
-      class={active ? "bar bar-active" : "bar"}
+      class={inSight ? "bar" : "bar is-still"}
       role="progressbar"
       aria-label={texts.models.stepsBar(made, requested)}
       aria-valuemin={0}

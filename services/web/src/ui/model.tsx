@@ -183,7 +183,7 @@ function Figures({ job, points }: FiguresProps): JSX.Element {
             {whole(count.made)}
           </span>{" "}
           <span class="muted">{texts.models.stepsOf(count.requested)}</span>
-          <StepBar {...count} active={job.running_since !== null} />
+          <StepBar {...count} />
         </dd>
       </div>
       <div class="figure">
