@@ -52,7 +52,11 @@ export function ModelToolbar({
     if ((await deleteModel(page, job)) && onPage) location.hash = hashOf({ page: "models" });
   };
   return (
-    <div class={onPage ? "action-row" : "toolbar"} role="toolbar" aria-label={texts.models.actions}>
+    <div
+      class={onPage ? "action-row" : first === undefined ? "toolbar is-idle" : "toolbar"}
+      role="toolbar"
+      aria-label={texts.models.actions}
+    >
       {offers.more && (
         <Button
           icon="more"
