@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from shared.contract.jobs import JobState
 from shared.runtime.auth import Role
 from tests.support.broker import Broker
-from tests.support.browser import open_browser, open_page
+from tests.support.browser import PICTURES, open_browser, open_page
 from tests.support.fixtures import missing
 from tests.support.room import DIST, Gateway, Room
 from tests.support.stack import require_stack
@@ -51,9 +51,9 @@ def doors(room: Room) -> dict[Role, Gateway]:
     return {role: room.door(role, name=role.capitalize()) for role in roles}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
+    """Headless Chromium. Not for the session: Playwright holds this thread's event loop, which other tests need."""
     with open_browser() as opened:
         yield opened
 
@@ -78,7 +78,5 @@ def page(browser: Browser, doors: dict[Role, Gateway], role: Role) -> Iterator[P
 @pytest.fixture
 def shots() -> Path:
     """Where pictures for people go."""
-    from tests.support.browser import PICTURES
-
     PICTURES.mkdir(exist_ok=True)
     return PICTURES
