@@ -281,7 +281,7 @@ export const texts = {
     kinds: { all: "All", active: "Active", ended: "Ended" },
     search: "Search models",
     noneFound: "No model is like that.",
-    tryAgainLabel: (description: string) => `Try ${description} again now`,
+    tryAgainLabel: (description: string) => `Try now: ${description}`,
     tryAgain: "Try now",
     bestMap: (map: string, step: number | null) =>
       step === null ? `Best mAP ${map}` : `Best mAP ${map}, at step ${whole(step)}`,

@@ -127,7 +127,6 @@ def test_keyboard_alone_chooses_a_model_asks_to_stop_it_and_keeps_it(page: Page,
 
 
 def test_the_first_tab_stop_skips_to_the_content(page: Page) -> None:
-    page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")

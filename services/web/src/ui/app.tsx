@@ -143,10 +143,14 @@ function useFirstRoute(live: Live, route: Route | null): void {
   }, [loaded, route, live]);
 }
 
-/** A new page is seen from its top, and read from there. */
+/** A new page is seen from its top, and read from there; the first one is the browser's own matter. */
 function useArrival(route: Route | null): void {
   const shown = route === null ? "" : route.page === "model" ? `model ${route.id}` : route.page;
+  const before = useRef("");
   useEffect(() => {
+    const first = before.current === "";
+    before.current = shown;
+    if (first) return;
     window.scrollTo(0, 0);
     // What had the focus is gone with the page that it was on.
     if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });

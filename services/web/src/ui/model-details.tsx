@@ -236,15 +236,17 @@ export function History({ events }: { events: readonly ModelEvent[] }): JSX.Elem
       {events.length === 0 ? (
         <p class="muted">{texts.model.historyNone}</p>
       ) : (
-        <ol class="history">
-          {events.toReversed().map((event, index) => (
-            <li key={`${event.at} ${index}`}>
-              <time dateTime={event.at}>{clock(event.at, now)}</time>
-              <span class="history-state">{stateName(event.state)}</span>
-              <span>{event.message}</span>
-            </li>
-          ))}
-        </ol>
+        <div class="history" role="region" aria-label={texts.model.history} tabIndex={0}>
+          <ol>
+            {events.toReversed().map((event, index) => (
+              <li key={`${event.at} ${index}`}>
+                <time dateTime={event.at}>{clock(event.at, now)}</time>
+                <span class="history-state">{stateName(event.state)}</span>
+                <span>{event.message}</span>
+              </li>
+            ))}
+          </ol>
+        </div>
       )}
     </section>
   );

@@ -8,6 +8,11 @@ import { Icon } from "./bits";
 import { CopyButton } from "./copy";
 import { usePage } from "./context";
 
+// The room that the log will take is kept for it: nothing jumps when it comes.
+const SHOWN_LINES = 12;
+const LINE_REM = 1.302;
+const PADDING_REM = 2;
+
 export function Failure({ job }: { job: JobView }): JSX.Element {
   const { log, problem } = useLog(job);
   return (
@@ -25,11 +30,16 @@ export function Failure({ job }: { job: JobView }): JSX.Element {
         </div>
       </div>
       {problem !== null && <p class="field-error">{texts.model.logFailed(problem)}</p>}
-      {log !== null && log.lines.length > 0 && (
+      {job.log_lines > 0 && problem === null && (
         <details class="log" open>
-          <summary>{texts.model.log(log.attempt, log.lines.length)}</summary>
-          <CopyButton text={log.lines.join("\n")} />
-          <pre tabIndex={0}>{log.lines.join("\n")}</pre>
+          <summary>{texts.model.log(log?.attempt ?? job.attempt, job.log_lines)}</summary>
+          {log !== null && <CopyButton text={log.lines.join("\n")} />}
+          <pre
+            tabIndex={0}
+            style={{ minHeight: `${Math.min(job.log_lines, SHOWN_LINES) * LINE_REM + PADDING_REM}rem` }}
+          >
+            {log?.lines.join("\n")}
+          </pre>
         </details>
       )}
     </div>

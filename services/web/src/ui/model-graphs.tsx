@@ -7,7 +7,7 @@ import { csvOf, type Graph, type Group, graphsOf, type Source } from "../graphs"
 import { inOrder } from "../series";
 import { fileStem } from "../snippets";
 import { texts } from "../texts";
-import { Button, Icon } from "./bits";
+import { Button, Icon, Waiting } from "./bits";
 import { Chart, type Span } from "./chart";
 import { usePage, useView } from "./context";
 import { Metrics } from "./model-metrics";
@@ -69,7 +69,11 @@ export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
           {texts.graphs.csv}
         </Button>
       </section>
-      {graphs.length === 0 && <p class="card empty">{texts.model.noPoints}</p>}
+      {graphs.length === 0 && (
+        <section class="card">
+          {job.checkpoint === null ? <p class="empty">{texts.model.noPoints}</p> : <Waiting rows={8} />}
+        </section>
+      )}
       {GROUPS.map((group) => (
         <GraphGroup
           key={group}
@@ -81,7 +85,7 @@ export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
           onZoom={setZoom}
         />
       ))}
-      <Metrics points={points} problem={problem} onRetry={onRetry} />
+      {(graphs.length > 0 || problem !== null) && <Metrics points={points} problem={problem} onRetry={onRetry} />}
     </>
   );
 }

@@ -121,16 +121,17 @@ function Row({ trainer, onDrain }: { trainer: TrainerRow; onDrain: () => void })
 }
 
 /** Slots and busy ones over the last hours, as two steps in one small drawing. */
-function Capacity({ capacity }: { capacity: Fetched<{ points: CapacityPoint[] }> }): JSX.Element | null {
+function Capacity({ capacity }: { capacity: Fetched<{ points: CapacityPoint[] }> }): JSX.Element {
   const points = capacity.data?.points ?? [];
   const shapes = useMemo(() => areas(points), [points]);
   const last = points.at(-1);
-  if (last === undefined || points.length < 2) return null;
   return (
     <section class="card pad capacity">
       <header class="split">
         <h2>{texts.operators.capacity(HOURS)}</h2>
-        <p class="muted number">{texts.operators.capacityNow(last.busy, last.slots, last.waiting)}</p>
+        <p class="muted number">
+          {last === undefined ? "\u00a0" : texts.operators.capacityNow(last.busy, last.slots, last.waiting)}
+        </p>
       </header>
       <svg viewBox="0 0 1000 80" preserveAspectRatio="none" role="img" aria-label={texts.operators.capacity(HOURS)}>
         <path class="slots" d={shapes.slots} />
@@ -141,6 +142,7 @@ function Capacity({ capacity }: { capacity: Fetched<{ points: CapacityPoint[] }>
 }
 
 function areas(points: readonly CapacityPoint[]): { slots: string; busy: string } {
+  if (points.length < 2) return { slots: "", busy: "" };
   const first = Date.parse(points[0]?.at ?? "");
   const span = Date.parse(points.at(-1)?.at ?? "") - first;
   const highest = Math.max(1, ...points.map((point) => point.slots));
