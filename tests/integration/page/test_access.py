@@ -155,3 +155,28 @@ def test_the_first_load_is_light(browser: Browser, doors: dict[Role, Gateway]) -
         loaded = {url: size for url, size in sizes.items() if "/api/" not in url}
         assert loaded
         assert sum(loaded.values()) < 150_000, loaded
+
+
+def test_a_part_of_the_page_that_cannot_be_fetched_says_so(browser: Browser, doors: dict[Role, Gateway]) -> None:
+    with browser.new_context() as context:
+        context.route("**/assets/team-*.js", lambda route: route.abort())
+        with open_page(context, f"{doors['viewer'].url}/#/team") as page:
+            expect(page.get_by_role("alert")).to_contain_text("couldn’t be fetched", timeout=SOON)
+            expect(page.get_by_role("button", name="Reload")).to_be_visible()
+            page.get_by_role("navigation").get_by_role("link", name="Datasets").click()
+            expect(page.locator("h1")).to_have_text("Datasets")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_code_is_copied_or_it_is_said_that_it_could_not_be(
+    browser: Browser, doors: dict[Role, Gateway], states: dict[JobState, str], allowed: bool
+) -> None:
+    with browser.new_context(permissions=["clipboard-read", "clipboard-write"] if allowed else []) as context:
+        if not allowed:  # as on a plain-HTTP address of a school's network
+            context.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+        with open_page(context, f"{doors['viewer'].url}/#/models/{states[JobState.SUCCEEDED]}/export") as page:
+            code = page.get_by_test_id("snippets")
+            code.get_by_role("button", name="Copy").click()
+            expect(code.locator(".copy")).to_have_text("Copied" if allowed else "Select and copy by hand")
+            if allowed:
+                assert "TfodProcessor" in page.evaluate("navigator.clipboard.readText()")
