@@ -223,8 +223,8 @@ class Scenes:
         await self._platform.in_state(job_id, "STOPPING")
         return job_id
 
-    async def stopped(self) -> str:
-        job_id, trainer = await self.run("Stopped early", steps=200)
+    async def stopped(self, description: str = "Stopped early") -> str:
+        job_id, trainer = await self.run(description, steps=200)
         await self._platform.api("POST", f"/jobs/{job_id}/stop")
         await trainer.stopping(job_id, 1, "user", step=213)
         await self.checkpoint(trainer, job_id, 213)
