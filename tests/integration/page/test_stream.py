@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from shared.runtime.auth import Role
@@ -24,16 +25,16 @@ window.SharedWorker = class {
 """
 
 
-def _clients(room: Room) -> int:
+async def _ask_clients(room: Room) -> int:
     """Websockets that the status service holds."""
+    async with room.platform.session.get(f"{room.status.url}/metrics") as response:
+        found = re.search(r"^trainyard_stream_clients (\d+)", await response.text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
 
-    async def ask() -> int:
-        async with room.platform.session.get(f"{room.status.url}/metrics") as response:
-            found = re.search(r"^trainyard_stream_clients (\d+)", await response.text(), re.MULTILINE)
-        assert found is not None
-        return int(found[1])
 
-    return room.do(ask())
+def _clients(room: Room) -> int:
+    return room.do(_ask_clients(room))
 
 
 def _shown(page: Page) -> list[str]:
@@ -46,28 +47,32 @@ def _live(page: Page) -> None:
 
 
 def test_all_tabs_share_one_websocket(browser: Browser, doors: dict[Role, Gateway], room: Room) -> None:
-    before = _clients(room)
     job_id = room.do(room.scenes.queued("Seen in all tabs"))
+    _nobody_is_connected(room)
     with browser.new_context() as context:
         tabs = [_tab(context, doors["mentor"].url) for _ in range(3)]
-        assert _clients(room) == before + 1
+        assert _clients(room) == 1
         room.do(_stopped(room, job_id))
         for tab in tabs:
             state = tab.locator(f"[data-model-id='{job_id}']").get_by_test_id("job-state")
             expect(state).to_have_attribute("data-state", "CANCELED", timeout=SOON)
         tabs[0].close()
         expect(tabs[1].get_by_test_id("connection")).to_contain_text("Live")
-        assert _clients(room) == before + 1
-    room.do(until(lambda: _clients_soon(room, before)))
+        assert _clients(room) == 1
+    _nobody_is_connected(room)
 
 
-def test_without_a_shared_worker_each_tab_has_its_own(browser: Browser, doors: dict[Role, Gateway], room: Room) -> None:
-    before = _clients(room)
+@pytest.mark.parametrize("script", [_NO_SHARED_WORKER, _BROKEN_SHARED_WORKER], ids=["missing", "broken"])
+def test_without_a_shared_worker_each_tab_has_its_own(
+    browser: Browser, doors: dict[Role, Gateway], room: Room, script: str
+) -> None:
+    room.do(room.scenes.queued("To be seen"))
+    _nobody_is_connected(room)
     with browser.new_context() as context:
-        context.add_init_script(_NO_SHARED_WORKER)
+        context.add_init_script(script)
         for _ in range(2):
             expect(_tab(context, doors["mentor"].url).get_by_test_id("model-row").first).to_be_visible()
-        assert _clients(room) == before + 2
+        assert _clients(room) == 2
 
 
 def test_a_break_under_load_leaves_the_page_as_if_loaded_afresh(browser: Browser, room: Room) -> None:
@@ -156,9 +161,13 @@ async def _stopped(room: Room, job_id: str) -> None:
     await room.platform.api("POST", f"/jobs/{job_id}/stop")
 
 
-async def _clients_soon(room: Room, wanted: int) -> bool:
-    async with room.platform.session.get(f"{room.status.url}/metrics") as response:
-        return f"trainyard_stream_clients {wanted}.0" in await response.text()
+def _nobody_is_connected(room: Room) -> None:
+    """Once the pages of earlier tests are gone."""
+
+    async def nobody() -> bool:
+        return await _ask_clients(room) == 0
+
+    room.do(until(nobody))
 
 
 def _still(rows: list[str]) -> list[str]:
