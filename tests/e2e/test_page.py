@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,8 +109,21 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
     download.value.save_as(saved)
     assert saved.name == "PageModel-float32.tflite"
     assert saved.read_bytes()[4:8] == b"TFL3"
+    _run_the_code_that_the_page_gives(page, archive, tmp_path)
     _section(page, "Models")
     page.screenshot(path=PICTURES / "models.png")
+
+
+def _run_the_code_that_the_page_gives(page: Page, archive: Path, folder: Path) -> None:
+    """The Python code beside the downloaded file, on a picture of the dataset."""
+    with zipfile.ZipFile(archive) as pictures:
+        name = next(name for name in pictures.namelist() if name.endswith(".jpg"))
+        (folder / "picture.jpg").write_bytes(pictures.read(name))
+    page.get_by_test_id("snippets").get_by_role("button", name="Python").click()
+    (folder / "detect.py").write_text(page.get_by_test_id("snippets").locator("pre").text_content() or "")
+    command = [sys.executable, "detect.py", "picture.jpg"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_survives_the_death_of_the_service_that_feeds_it(

@@ -29,7 +29,7 @@ def room(broker: Broker, store: Store, tmp_path_factory: pytest.TempPathFactory)
         missing("the web client is not built: `make setup`")
     prefix = f"room{uuid.uuid4().hex[:8]}_"
     # A lease so long that a trainer that says nothing of a stop is still waited for while somebody looks.
-    settings = {"LEASE_SECONDS": "600", "TEAM_MINUTES": "6000", "MAX_TEAM_JOBS": "100"}
+    settings = {"LEASE_SECONDS": "45", "TEAM_MINUTES": "6000", "MAX_TEAM_JOBS": "100"}
     opened = Room(broker.fresh_url(), store.url, prefix, tmp_path_factory.mktemp("room"), **settings)
     try:
         opened.start()

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from shared.contract.jobs import MEANINGS, JobState
 from tests.integration.page.conftest import SOON
+from tests.support.room import Room
 
 # The explanation (a part of it), and the actions that are possible.
 _SEEN: dict[JobState, tuple[str, set[str]]] = {
@@ -39,11 +40,13 @@ def _choose(row: Locator) -> None:
 
 @pytest.mark.parametrize("state", list(JobState))
 def test_a_state_says_what_it_means_and_what_can_be_done(
-    page: Page, states: dict[JobState, str], state: JobState
+    page: Page, room: Room, states: dict[JobState, str], state: JobState
 ) -> None:
     explanation, actions = _SEEN[state]
+    # A stop without an answer is enforced after a lease: that one has to be fresh.
+    job_id = room.do(room.scenes.stop_requested()) if state is JobState.STOP_REQUESTED else states[state]
     page.get_by_role("navigation").get_by_role("link", name="Models").click()
-    row = page.locator(f"[data-model-id='{states[state]}']")
+    row = page.locator(f"[data-model-id='{job_id}']")
     badge = row.get_by_test_id("job-state")
     expect(badge).to_have_attribute("data-state", state, timeout=SOON)
     expect(badge).to_have_text(state.replace("_", " "))
