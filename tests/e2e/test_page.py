@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from deploy.local.machine import BROWSERS
 from tests.e2e.conftest import UserStack
-from tests.support.fixtures import missing
-from tests.support.stack import CHECKOUT
+from tests.support.browser import PICTURES, open_browser, open_page
 
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-_PICTURES = CHECKOUT / "test-artifacts"
 _SOON, _TRAINING = 10_000, 240_000
 
 pytestmark = pytest.mark.timeout(480)
@@ -32,38 +21,16 @@ pytestmark = pytest.mark.timeout(480)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The one that CHROMIUM names, else Debian's Chromium or Google Chrome, else Playwright's own."""
-    with sync_playwright() as playwright:
-        usual = (path for name in BROWSERS if (path := shutil.which(name)))
-        program = os.environ.get("CHROMIUM") or next(usual, None) or playwright.chromium.executable_path
-        if shutil.which(program) is None:
-            missing("no Chromium: `make test` installs one; without it set CHROMIUM to a browser's path")
-        opened = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+    """Headless Chromium."""
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
 def page(browser: Browser, stack: UserStack) -> Iterator[Page]:
-    """A page at the gateway; an error on its console fails the test, and so does a reload."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 860})
-    problems: list[str] = []
-
-    def heard(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            problems.append(message.text)
-
-    opened.on("console", heard)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(stack.url)
-    opened.evaluate("window.sameDocument = true")
-    yield opened
-    assert opened.evaluate("window.sameDocument"), "the page was reloaded"
-    opened.close()
-    # While a service restarts, the browser itself logs the failed connections.
-    assert not [
-        problem for problem in problems if "WebSocket" not in problem and "Failed to load resource" not in problem
-    ]
+    """A page at the gateway."""
+    with browser.new_context(viewport={"width": 1280, "height": 860}) as context, open_page(context, stack.url) as page:
+        yield page
 
 
 def _section(page: Page, name: str) -> None:
@@ -71,7 +38,7 @@ def _section(page: Page, name: str) -> None:
 
 
 def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: UserStack, tmp_path: Path) -> None:
-    _PICTURES.mkdir(exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
     archive = tmp_path / "field.zip"
     stack.cli("sample", str(archive), "--pictures", "120")
     expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=_SOON)
@@ -96,7 +63,7 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
     expect(page.get_by_text("The number of steps must be from 10")).to_be_visible(timeout=_SOON)
     page.get_by_test_id("steps").fill("600")
     page.get_by_test_id("max-minutes").fill("12")
-    page.screenshot(path=_PICTURES / "start-training.png")
+    page.screenshot(path=PICTURES / "start-training.png")
     page.get_by_test_id("start-submit").click()
 
     model = page.get_by_test_id("model-row").filter(has_text="PageModel")
@@ -116,8 +83,12 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
 
     model.get_by_role("link", name="PageModel").click()
     detail = page.get_by_test_id("model-page")
+    tabs = detail.get_by_role("navigation")
+    tabs.get_by_role("link", name="Graphs").click()
     expect(detail.get_by_test_id("metrics")).to_contain_text("DetectionBoxes_Precision/mAP", timeout=_TRAINING)
-    page.screenshot(path=_PICTURES / "model-running.png", full_page=True)
+    page.screenshot(path=PICTURES / "model-graphs.png", full_page=True)
+    tabs.get_by_role("link", name="Details").click()
+    page.screenshot(path=PICTURES / "model-running.png", full_page=True)
     detail.get_by_test_id("stop-button").click()
     page.get_by_test_id("confirm-button").click()
     expect(detail.get_by_test_id("job-state")).to_have_attribute("data-state", "STOPPED", timeout=_TRAINING)
@@ -131,14 +102,28 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
         arg=reserved + 600,
         timeout=_SOON,
     )
+    tabs.get_by_role("link", name="Export").click()
     with page.expect_download(timeout=_SOON) as download:
         detail.get_by_test_id("download-file").first.click()
     saved = tmp_path / download.value.suggested_filename
     download.value.save_as(saved)
     assert saved.name == "PageModel-float32.tflite"
     assert saved.read_bytes()[4:8] == b"TFL3"
+    _run_the_code_that_the_page_gives(page, archive, tmp_path)
     _section(page, "Models")
-    page.screenshot(path=_PICTURES / "models.png")
+    page.screenshot(path=PICTURES / "models.png")
+
+
+def _run_the_code_that_the_page_gives(page: Page, archive: Path, folder: Path) -> None:
+    """The Python code beside the downloaded file, on a picture of the dataset."""
+    with zipfile.ZipFile(archive) as pictures:
+        name = next(name for name in pictures.namelist() if name.endswith(".jpg"))
+        (folder / "picture.jpg").write_bytes(pictures.read(name))
+    page.get_by_test_id("snippets").get_by_role("button", name="Python").click()
+    (folder / "detect.py").write_text(page.get_by_test_id("snippets").locator("pre").text_content() or "")
+    command = [sys.executable, "detect.py", "picture.jpg"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_survives_the_death_of_the_service_that_feeds_it(

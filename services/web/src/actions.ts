@@ -10,6 +10,10 @@ export function roleRefusal(role: string | undefined): Refusal {
   return role === "viewer" ? texts.errors.viewer : null;
 }
 
+export function isMentor(role: string | undefined): boolean {
+  return role === "mentor" || role === "admin";
+}
+
 export function stopRefusal(job: JobView): Refusal {
   if (STOPPABLE.has(job.state)) return null;
   if (TERMINAL.has(job.state)) return texts.models.stopEnded;
@@ -28,6 +32,40 @@ export function downloadRefusal(job: JobView): Refusal {
   return job.checkpoint === null ? texts.models.downloadNothing : texts.models.downloadMaking;
 }
 
-export function deleteRefusal(job: JobView): Refusal {
-  return TERMINAL.has(job.state) ? null : texts.models.deleteRunning;
+/** Training goes on from a checkpoint, once whoever makes them has ended. */
+export function moreRefusal(job: JobView): Refusal {
+  if (!TERMINAL.has(job.state)) return texts.models.moreRunning;
+  return job.checkpoint === null ? texts.models.moreNothing : null;
+}
+
+export function retryRefusal(job: JobView): Refusal {
+  return job.state === "TRY_AGAIN_LATER" ? null : texts.models.retryOnly;
+}
+
+/** A mentor lets a member's job pass the cap of its member. */
+export function approveRefusal(job: JobView, role: string | undefined): Refusal {
+  if (job.state !== "TRY_AGAIN_LATER" || job.reason?.code !== "needs_approval") return texts.models.approveOnly;
+  return isMentor(role) ? null : texts.models.approveMentor;
+}
+
+/** `children` are the models that were trained on from this one. */
+export function deleteRefusal(job: JobView, children: readonly JobView[] = []): Refusal {
+  if (!TERMINAL.has(job.state)) return texts.models.deleteRunning;
+  return children.length > 0 ? texts.models.deleteParent(children.map((child) => child.description)) : null;
+}
+
+/** The reason why an action isn't possible for these models together; `one` where it takes exactly one. */
+export function jointRefusal(
+  jobs: readonly JobView[],
+  refuse: (job: JobView) => Refusal,
+  { one = false }: { one?: boolean } = {},
+): Refusal {
+  const [first] = jobs;
+  if (first === undefined) return one ? texts.models.selectOne : texts.models.selectSome;
+  if (one && jobs.length > 1) return texts.models.onlyOne;
+  for (const job of jobs) {
+    const reason = refuse(job);
+    if (reason !== null) return jobs.length === 1 ? reason : texts.models.reasonOf(job.description, reason);
+  }
+  return null;
 }

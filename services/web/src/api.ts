@@ -4,22 +4,45 @@
  * Owns addresses, timeouts and idempotency keys. The shapes of requests and answers are the contract's.
  */
 import type {
+  AuditAnswer,
+  BatchAnswer,
+  CancelRequest,
+  CapacityAnswer,
   Compatibility,
   CompatibilityRequest,
+  CreateTeamsRequest,
+  DatasetAnswer,
   ErrorBody,
   EventsAnswer,
+  GrantRequest,
   Imported,
   JobAnswer,
+  JobLog,
   JobRequest,
   JobView,
+  MemberAnswer,
+  MemberRequest,
+  MetricPoint,
+  MetricsAnswer,
   ModelAnswer,
   ModelEvent,
+  MoreRequest,
+  PauseRequest,
   Plan,
   PlanAnswer,
   PlanRequest,
+  PriorityRequest,
+  QueueAnswer,
+  ReconcileRequest,
+  RetryRequest,
   Session,
   SessionRequest,
   StartingModels,
+  TeamAnswer,
+  TeamRequest,
+  TeamsAnswer,
+  TrainerAnswer,
+  TrainersAnswer,
 } from "./contract";
 import { texts } from "./texts";
 
@@ -65,6 +88,14 @@ export class Api {
     return this.request("POST", "/api/session", { body });
   }
 
+  async signOut(): Promise<void> {
+    await this.request("DELETE", "/api/session");
+  }
+
+  dataset(id: string, signal: AbortSignal): Promise<DatasetAnswer> {
+    return this.request("GET", `/api/datasets/${encodeURIComponent(id)}`, { signal });
+  }
+
   compatibility(datasetIds: string[], signal: AbortSignal): Promise<Compatibility> {
     const body: CompatibilityRequest = { dataset_ids: datasetIds };
     return this.request("POST", "/api/datasets/compatibility", { body, signal });
@@ -87,6 +118,25 @@ export class Api {
     return (await this.request<JobAnswer>("POST", "/api/jobs", { body: request, key })).job;
   }
 
+  /** Trains a finished model more, as a new job; `key` as in `startJob`. */
+  async trainMore(parentId: string, request: MoreRequest, key: string): Promise<JobView> {
+    const path = `/api/jobs/${encodeURIComponent(parentId)}/more`;
+    return (await this.request<JobAnswer>("POST", path, { body: request, key })).job;
+  }
+
+  async retryJob(id: string, whenRoom: boolean): Promise<JobView> {
+    const body: RetryRequest = { when_room: whenRoom };
+    return (await this.request<JobAnswer>("POST", `/api/jobs/${encodeURIComponent(id)}/retry`, { body })).job;
+  }
+
+  async approveJob(id: string): Promise<JobView> {
+    return (await this.request<JobAnswer>("POST", `/api/jobs/${encodeURIComponent(id)}/approve`)).job;
+  }
+
+  log(id: string, signal: AbortSignal): Promise<JobLog> {
+    return this.request("GET", `/api/jobs/${encodeURIComponent(id)}/log`, { signal });
+  }
+
   async stopJob(id: string): Promise<JobView> {
     return (await this.request<JobAnswer>("POST", `/api/jobs/${encodeURIComponent(id)}/stop`)).job;
   }
@@ -99,6 +149,11 @@ export class Api {
     return this.request("GET", `/api/models/${encodeURIComponent(id)}`, { signal });
   }
 
+  async metrics(id: string, signal: AbortSignal): Promise<MetricPoint[]> {
+    const path = `/api/models/${encodeURIComponent(id)}/metrics`;
+    return (await this.request<MetricsAnswer>("GET", path, { signal })).metrics;
+  }
+
   async events(id: string, signal: AbortSignal): Promise<ModelEvent[]> {
     const path = `/api/models/${encodeURIComponent(id)}/events`;
     return (await this.request<EventsAnswer>("GET", path, { signal })).events;
@@ -106,6 +161,81 @@ export class Api {
 
   downloadUrl(id: string, format: string): string {
     return `/api/models/${encodeURIComponent(id)}/download?format=${encodeURIComponent(format)}`;
+  }
+
+  team(signal?: AbortSignal): Promise<TeamAnswer> {
+    return this.request("GET", "/api/team", signal === undefined ? {} : { signal });
+  }
+
+  setCap(minutes: number | null): Promise<TeamAnswer> {
+    const body: TeamRequest = { member_cap_minutes: minutes };
+    return this.request("PATCH", "/api/team", { body });
+  }
+
+  ledgerUrl(): string {
+    return "/api/team/ledger?format=csv";
+  }
+
+  putMember(name: string, role: NonNullable<MemberRequest["role"]>): Promise<MemberAnswer> {
+    const body: MemberRequest = { role };
+    return this.request("PUT", `/api/team/members/${encodeURIComponent(name)}`, { body });
+  }
+
+  removeMember(name: string): Promise<void> {
+    return this.request("DELETE", `/api/team/members/${encodeURIComponent(name)}`);
+  }
+
+  // --- for operators ---------------------------------------------------------------------------------------------
+
+  trainers(signal: AbortSignal): Promise<TrainersAnswer> {
+    return this.request("GET", "/api/trainers", { signal });
+  }
+
+  drain(trainer: string): Promise<TrainerAnswer> {
+    return this.request("POST", `/api/trainers/${encodeURIComponent(trainer)}/drain`);
+  }
+
+  capacity(hours: number, signal: AbortSignal): Promise<CapacityAnswer> {
+    return this.request("GET", `/api/admin/capacity?hours=${hours}`, { signal });
+  }
+
+  queue(signal: AbortSignal): Promise<QueueAnswer> {
+    return this.request("GET", "/api/admin/queue", { signal });
+  }
+
+  async setPriority(id: string, priority: number): Promise<JobView> {
+    const body: PriorityRequest = { priority };
+    return (await this.request<JobAnswer>("POST", `/api/admin/jobs/${encodeURIComponent(id)}/priority`, { body })).job;
+  }
+
+  async cancelJob(id: string, reason: string): Promise<JobView> {
+    const body: CancelRequest = { reason };
+    return (await this.request<JobAnswer>("POST", `/api/admin/jobs/${encodeURIComponent(id)}/cancel`, { body })).job;
+  }
+
+  async reconcile(id: string, state: ReconcileRequest["state"]): Promise<JobView> {
+    const body: ReconcileRequest = { state };
+    return (await this.request<JobAnswer>("POST", `/api/admin/jobs/${encodeURIComponent(id)}/reconcile`, { body })).job;
+  }
+
+  teams(signal: AbortSignal): Promise<TeamsAnswer> {
+    return this.request("GET", "/api/admin/teams", { signal });
+  }
+
+  createTeams(body: CreateTeamsRequest, key: string): Promise<BatchAnswer> {
+    return this.request("POST", "/api/admin/teams", { body, key });
+  }
+
+  grant(body: GrantRequest, key: string): Promise<BatchAnswer> {
+    return this.request("POST", "/api/admin/grants", { body, key });
+  }
+
+  pause(body: PauseRequest): Promise<BatchAnswer> {
+    return this.request("POST", "/api/admin/pauses", { body });
+  }
+
+  audit(limit: number, signal: AbortSignal): Promise<AuditAnswer> {
+    return this.request("GET", `/api/admin/audit?limit=${limit}`, { signal });
   }
 
   /** Sends an archive. By XMLHttpRequest, as `fetch` can't tell how much has been sent. */

@@ -32,6 +32,13 @@ export function minutes(seconds: number): string {
   return whole(Math.trunc(seconds / 60));
 }
 
+/** Seconds -> "+12:30", "−0:45": a line of a statement, in minutes and seconds. */
+export function signedMinutes(seconds: number, plus: string = "+"): string {
+  const total = Math.abs(Math.trunc(seconds));
+  const sign = seconds < 0 ? "\u2212" : seconds > 0 ? plus : "";
+  return `${sign}${whole(Math.floor(total / 60))}:${String(total % 60).padStart(2, "0")}`;
+}
+
 /** Seconds -> "under a minute", "about 12 min", "about 2 h 5 min". */
 export function roughly(seconds: number): string {
   const total = Math.round(seconds / 60);

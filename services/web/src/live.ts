@@ -1,10 +1,10 @@
 /**
  * The page's live data: state, connection and the server's clock, with one notification per change.
  *
- * It joins store, socket and clock; what to do with them is the components' matter.
+ * It joins store, line and clock; what to do with them is the components' matter.
  */
 import { type Frame, type JobView, type MetricPoint, type DatasetView } from "./contract";
-import { type Connection, LiveSocket, type SocketParts } from "./socket";
+import type { Connection, Line, LineOwner } from "./line";
 import { EMPTY, fold, type State, withDataset, withMetrics, withModel } from "./store";
 import { clockOffset } from "./time";
 
@@ -13,14 +13,22 @@ export interface View {
   readonly connection: Connection;
 }
 
+export interface LiveParts {
+  open: (owner: LineOwner) => Line;
+  now: () => number;
+  /** Runs it soon, once for all changes until then: at the next drawn frame. */
+  soon: (run: () => void) => void;
+}
+
 export class Live {
   view: View = { state: EMPTY, connection: { kind: "connecting" } };
   private offset: number | null = null;
+  private asked = false;
   private readonly listeners = new Set<() => void>();
-  private readonly socket: LiveSocket;
+  private readonly line: Line;
 
-  constructor(private readonly parts: SocketParts) {
-    this.socket = new LiveSocket(parts, {
+  constructor(private readonly parts: LiveParts) {
+    this.line = parts.open({
       onFrame: (frame) => this.take(frame),
       onConnection: (connection) => this.set({ connection }),
       position: () => this.view.state.position,
@@ -28,11 +36,20 @@ export class Live {
   }
 
   start(): void {
-    this.socket.start();
+    this.line.start();
+  }
+
+  /** After signing in: everything may be another team's. */
+  restart(): void {
+    this.line.restart();
   }
 
   nudge(): void {
-    this.socket.nudge();
+    this.line.nudge();
+  }
+
+  stop(): void {
+    this.line.stop();
   }
 
   /** The server's time in milliseconds, as well as it is known. */
@@ -40,7 +57,7 @@ export class Live {
     return this.parts.now() + (this.offset ?? 0);
   }
 
-  /** Calls `listener` after each change; returns what ends that. */
+  /** Calls `listener` soon after changes; returns what ends that. */
   subscribe(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
@@ -68,6 +85,11 @@ export class Live {
 
   private set(change: Partial<View>): void {
     this.view = { ...this.view, ...change };
-    for (const listener of this.listeners) listener();
+    if (this.asked) return;
+    this.asked = true;
+    this.parts.soon(() => {
+      this.asked = false;
+      for (const listener of [...this.listeners]) listener();
+    });
   }
 }

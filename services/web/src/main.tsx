@@ -1,29 +1,35 @@
 /** The composition root: builds the parts from what the browser gives and draws the page. */
 import { render } from "preact";
-import "uplot/dist/uPlot.min.css";
 import "./styles/base.css";
 import "./styles/frame.css";
 import "./styles/parts.css";
 import "./styles/tables.css";
-import "./styles/dialogs.css";
+import "./styles/forms.css";
 import "./styles/model.css";
 import { Api } from "./api";
+import { browserLine } from "./browser-line";
 import { Live } from "./live";
+import { Sight } from "./sight";
+import { Ticker } from "./ticker";
 import { App } from "./ui/app";
 
-const address = new URL("/api/ws", location.href);
-address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-
 const live = new Live({
-  open: (url) => new WebSocket(url),
-  url: address.href,
+  open: (owner) => browserLine(owner),
   now: () => Date.now(),
-  random: () => Math.random(),
+  // A hidden tab draws no frames: its title and announcements still have to follow.
+  soon: (run) => void (document.hidden ? setTimeout(run, 0) : requestAnimationFrame(run)),
+});
+const ticker = new Ticker({
+  now: () => live.serverNow(),
   setTimer: (run, milliseconds) => window.setTimeout(run, milliseconds),
   clearTimer: (timer) => window.clearTimeout(timer),
 });
 
 window.addEventListener("online", () => live.nudge());
+window.addEventListener("pagehide", () => live.stop());
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) live.start();
+});
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) live.nudge();
 });
@@ -31,4 +37,4 @@ live.start();
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("#app is missing");
-render(<App api={new Api()} live={live} />, root);
+render(<App api={new Api()} live={live} ticker={ticker} sight={new Sight()} />, root);

@@ -1,17 +1,64 @@
 /** The part of the address after #: which page is shown. Pure. */
 
-export type Route = { page: "datasets" } | { page: "models" } | { page: "model"; id: string };
+export const MODEL_TABS = ["details", "graphs", "export"] as const;
+export type ModelTab = (typeof MODEL_TABS)[number];
+
+export const OPERATOR_TABS = ["trainers", "queue", "teams", "audit"] as const;
+export type OperatorTab = (typeof OPERATOR_TABS)[number];
+
+export type Route =
+  | { page: "datasets" }
+  /** `more` is the model to train more; without it, training starts from a starting model. */
+  | { page: "start"; datasets: readonly string[]; more: string | null }
+  | { page: "models" }
+  | { page: "model"; id: string; tab: ModelTab }
+  | { page: "team" }
+  | { page: "operators"; tab: OperatorTab };
+
+const ID = /^[\w.-]+$/;
 
 /** The route that a hash names, or null where it names none. */
 export function parseRoute(hash: string): Route | null {
-  const [page, id, ...rest] = hash.replace(/^#\/?/, "").split("/");
+  const [path = "", search = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [page, first, second, ...rest] = path.split("/");
   if (rest.length > 0) return null;
-  if (page === "datasets" && id === undefined) return { page };
-  if (page === "models" && id === undefined) return { page };
-  if (page === "models" && id !== undefined && /^[\w.-]+$/.test(id)) return { page: "model", id };
-  return null;
+  if (page === "start" && first === undefined) {
+    const query = new URLSearchParams(search);
+    const more = query.get("more");
+    const datasets = (query.get("datasets") ?? "").split(",").filter((id) => ID.test(id));
+    return { page, datasets, more: more !== null && ID.test(more) ? more : null };
+  }
+  if (page === "models" && first !== undefined && ID.test(first)) {
+    const tab = second === undefined ? "details" : oneOf(MODEL_TABS, second);
+    return tab === null ? null : { page: "model", id: first, tab };
+  }
+  if (second !== undefined) return null;
+  if (page === "operators") {
+    const tab = first === undefined ? "trainers" : oneOf(OPERATOR_TABS, first);
+    return tab === null ? null : { page, tab };
+  }
+  if (first !== undefined) return null;
+  return page === "datasets" || page === "models" || page === "team" ? { page } : null;
 }
 
 export function hashOf(route: Route): string {
-  return route.page === "model" ? `#/models/${route.id}` : `#/${route.page}`;
+  switch (route.page) {
+    case "model":
+      return `#/models/${route.id}${route.tab === "details" ? "" : `/${route.tab}`}`;
+    case "operators":
+      return `#/operators${route.tab === "trainers" ? "" : `/${route.tab}`}`;
+    case "start": {
+      const parts = [
+        ...(route.more === null ? [] : [`more=${route.more}`]),
+        ...(route.datasets.length === 0 ? [] : [`datasets=${route.datasets.join(",")}`]),
+      ];
+      return `#/start${parts.length === 0 ? "" : `?${parts.join("&")}`}`;
+    }
+    default:
+      return `#/${route.page}`;
+  }
+}
+
+function oneOf<T extends string>(known: readonly T[], word: string): T | null {
+  return known.find((each) => each === word) ?? null;
 }

@@ -8,6 +8,8 @@ export interface Series {
   /** Missing where a point has no such value. */
   values: (number | null)[];
   dashed?: boolean;
+  /** The number of its colour, from 0; without one, its place. */
+  line?: number;
 }
 
 export interface ChartData {

@@ -1,17 +1,11 @@
 /**
- * The one websocket: keeps it open, resumes where it broke off, and says how it fares.
+ * A websocket: keeps it open, resumes where it broke off, and says how it fares.
  *
  * It knows nothing of what the frames mean: the owner folds them and tells whether one was missing.
  */
 import { CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame } from "./contract";
+import type { Line, LineOwner } from "./line";
 import type { Position } from "./store";
-
-export type Connection =
-  | { kind: "connecting" }
-  | { kind: "live" }
-  | { kind: "offline"; since: number; retryAt: number }
-  | { kind: "unauthorized" }
-  | { kind: "forbidden" };
 
 /** What a browser gives; a test gives others. */
 export interface SocketParts {
@@ -23,20 +17,12 @@ export interface SocketParts {
   clearTimer: (timer: number) => void;
 }
 
-export interface SocketOwner {
-  /** Takes a frame; false where frames before it are missing. */
-  onFrame: (frame: Frame) => boolean;
-  onConnection: (connection: Connection) => void;
-  /** Where to resume, or null to ask for a snapshot. */
-  position: () => Position | null;
-}
-
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 /** No frame for so long and the line is taken for dead: the server sends an empty one at least every 50 seconds. */
 const SILENCE_MS = 60_000;
 
-export class LiveSocket {
+export class LiveSocket implements Line {
   private socket: WebSocket | null = null;
   private timer: number | null = null;
   private watchdog: number | null = null;
@@ -46,26 +32,31 @@ export class LiveSocket {
 
   constructor(
     private readonly parts: SocketParts,
-    private readonly owner: SocketOwner,
+    private readonly owner: LineOwner,
   ) {}
 
-  /** Connects; resumes from the owner's position where there is one. */
   start(): void {
-    this.ended = false;
-    this.owner.onConnection({ kind: "connecting" });
-    this.connect(this.owner.position());
+    this.begin(this.owner.position());
   }
 
-  /** Ends it for good. */
+  restart(): void {
+    this.begin(null);
+  }
+
   stop(): void {
     this.ended = true;
     this.drop();
   }
 
-  /** Something suggests that it would work now (network is back, page in view again): don't wait out the pause. */
   nudge(): void {
     if (this.ended || this.socket !== null) return;
     this.connect(this.owner.position());
+  }
+
+  private begin(from: Position | null): void {
+    this.ended = false;
+    this.owner.onConnection({ kind: "connecting" });
+    this.connect(from);
   }
 
   private connect(from: Position | null): void {
@@ -149,4 +140,20 @@ export class LiveSocket {
       this.socket = null;
     }
   }
+}
+
+/** What a window or a worker gives. */
+export function browserParts(
+  scope: WindowOrWorkerGlobalScope & { location: { href: string; protocol: string } },
+): SocketParts {
+  const address = new URL("/api/ws", scope.location.href);
+  address.protocol = scope.location.protocol === "https:" ? "wss:" : "ws:";
+  return {
+    open: (url) => new WebSocket(url),
+    url: address.href,
+    now: () => Date.now(),
+    random: () => Math.random(),
+    setTimer: (run, milliseconds) => scope.setTimeout(run, milliseconds) as unknown as number,
+    clearTimer: (timer) => scope.clearTimeout(timer),
+  };
 }

@@ -54,41 +54,95 @@ export const EMPTY: State = {
 export function fold(state: State, frame: Frame): State | "gap" {
   if (frame.kind === "snapshot") return fromSnapshot(state, frame);
   if (state.position === null || state.position.epoch !== frame.epoch) return "gap";
-  let next = state;
+  const draft = new Draft(state);
   let seq = state.position.seq;
   for (const event of frame.events) {
     if (event.seq <= seq) continue; // sent twice
     if (event.seq !== seq + 1) return "gap";
-    next = apply(next, event);
+    apply(draft, event);
     seq = event.seq;
   }
-  if (seq !== state.position.seq) next = { ...next, position: { epoch: frame.epoch, seq } };
-  return frame.progress.reduce(withProgress, next);
+  if (seq !== state.position.seq) draft.set({ position: { epoch: frame.epoch, seq } });
+  for (const progress of frame.progress) putProgress(draft, progress);
+  return draft.state;
+}
+
+/** A snapshot that brings somebody who knows nothing to this state (metrics apart), or null before the first. */
+export function toSnapshot(state: State, time: string): SnapshotFrame | null {
+  if (state.position === null) return null;
+  return {
+    kind: "snapshot",
+    ...state.position,
+    time,
+    team: state.team ?? "",
+    minutes: state.minutes,
+    models: [...state.models.values()],
+    datasets: [...state.datasets.values()],
+    queue: [...state.queue.values()],
+    progress: [...state.progress.values()],
+  };
 }
 
 /** The state with metrics that were fetched beside the stream: the same rule as for those that the stream brings. */
 export function withMetrics(state: State, points: readonly MetricPoint[]): State {
-  return points.reduce(withPoint, state);
+  const draft = new Draft(state);
+  for (const point of points) putPoint(draft, point);
+  return draft.state;
 }
 
 /** The state with a model that a command's answer brought: the stream will bring it too, perhaps it already has. */
 export function withModel(state: State, model: JobView): State {
-  const known = state.models.get(model.id);
-  if (known !== undefined && known.version >= model.version) return state;
-  const next = { ...state, models: put(state.models, model.id, model) };
-  const progress = state.progress.get(model.id);
-  if (progress === undefined || tellsOf(model, progress)) return next;
-  return { ...next, progress: without(state.progress, model.id) };
+  const draft = new Draft(state);
+  putModel(draft, model);
+  return draft.state;
 }
 
 /** The state with a dataset that an import's answer brought. */
 export function withDataset(state: State, dataset: DatasetView): State {
-  return { ...state, datasets: put(state.datasets, dataset.id, dataset) };
+  const draft = new Draft(state);
+  draft.put("datasets", dataset.id, dataset);
+  return draft.state;
+}
+
+type MapName = "models" | "datasets" | "queue" | "progress" | "metrics";
+type ValueIn<M extends MapName> = State[M] extends ReadonlyMap<string, infer V> ? V : never;
+
+/** A state being changed: each map is copied at its first change, however many changes a frame brings. */
+class Draft {
+  private readonly own = new Set<MapName>();
+  private changed: State | null = null;
+
+  constructor(private readonly base: State) {}
+
+  get state(): State {
+    return this.changed ?? this.base;
+  }
+
+  set(change: Partial<State>): void {
+    this.changed = { ...this.state, ...change };
+  }
+
+  put<M extends MapName>(name: M, key: string, value: ValueIn<M>): void {
+    this.writable(name).set(key, value);
+  }
+
+  drop(name: MapName, key: string): void {
+    if (this.state[name].has(key)) this.writable(name).delete(key);
+  }
+
+  private writable<M extends MapName>(name: M): Map<string, ValueIn<M>> {
+    if (!this.own.has(name)) {
+      this.set({ [name]: new Map<string, unknown>(this.state[name]) });
+      this.own.add(name);
+    }
+    return this.state[name] as unknown as Map<string, ValueIn<M>>;
+  }
 }
 
 function fromSnapshot(state: State, frame: SnapshotFrame): State {
   const models = byId(frame.models, (model) => model.id);
-  const running: State = { ...EMPTY, models };
+  const running = new Draft({ ...EMPTY, models });
+  for (const progress of frame.progress) putProgress(running, progress);
   return {
     position: { epoch: frame.epoch, seq: frame.seq },
     snapshots: state.snapshots + 1,
@@ -97,50 +151,58 @@ function fromSnapshot(state: State, frame: SnapshotFrame): State {
     models,
     datasets: byId(frame.datasets, (dataset) => dataset.id),
     queue: byId(frame.queue, (place) => place.job_id),
-    progress: frame.progress.reduce(withProgress, running).progress,
+    progress: running.state.progress,
     // Not part of a snapshot: kept so that a chart doesn't blink while they are fetched again.
     metrics: new Map([...state.metrics].filter(([id]) => models.has(id))),
   };
 }
 
-function apply(state: State, event: StreamEvent): State {
+function apply(draft: Draft, event: StreamEvent): void {
   switch (event.kind) {
     case "model.put":
-      return withModel(state, event.model);
+      putModel(draft, event.model);
+      break;
     case "model.gone":
-      return {
-        ...state,
-        models: without(state.models, event.model_id),
-        progress: without(state.progress, event.model_id),
-        metrics: without(state.metrics, event.model_id),
-      };
+      for (const name of ["models", "progress", "metrics"] as const) draft.drop(name, event.model_id);
+      break;
     case "metrics.added":
-      return withPoint(state, event.point);
+      putPoint(draft, event.point);
+      break;
     case "dataset.put":
-      return withDataset(state, event.dataset);
+      draft.put("datasets", event.dataset.id, event.dataset);
+      break;
     case "dataset.gone":
-      return { ...state, datasets: without(state.datasets, event.dataset_id) };
+      draft.drop("datasets", event.dataset_id);
+      break;
     case "queue.put":
-      return { ...state, queue: byId(event.places, (place) => place.job_id) };
-    case "team.put":
-      return state.minutes !== null && event.team.version < state.minutes.version
-        ? state
-        : { ...state, minutes: event.team };
+      draft.set({ queue: byId(event.places, (place) => place.job_id) });
+      break;
+    case "team.put": {
+      const known = draft.state.minutes;
+      if (known === null || event.team.version >= known.version) draft.set({ minutes: event.team });
+      break;
+    }
     default:
       // A newer service may send kinds that this page doesn't know: they count in the sequence and change nothing.
       event satisfies never;
-      return state;
   }
 }
 
-function withProgress(state: State, progress: Progress): State {
-  const model = state.models.get(progress.model_id);
-  const known = state.progress.get(progress.model_id);
+function putModel(draft: Draft, model: JobView): void {
+  const known = draft.state.models.get(model.id);
+  if (known !== undefined && known.version >= model.version) return;
+  draft.put("models", model.id, model);
+  const progress = draft.state.progress.get(model.id);
+  if (progress !== undefined && !tellsOf(model, progress)) draft.drop("progress", model.id);
+}
+
+function putProgress(draft: Draft, progress: Progress): void {
+  const model = draft.state.models.get(progress.model_id);
+  const known = draft.state.progress.get(progress.model_id);
   const late =
     known !== undefined &&
     (progress.attempt < known.attempt || (progress.attempt === known.attempt && progress.step < known.step));
-  if (model === undefined || late || !tellsOf(model, progress)) return state;
-  return { ...state, progress: put(state.progress, progress.model_id, progress) };
+  if (model !== undefined && !late && tellsOf(model, progress)) draft.put("progress", progress.model_id, progress);
 }
 
 /** Whether these figures are of the attempt that holds the model, while it makes steps or did a moment ago. */
@@ -148,24 +210,13 @@ function tellsOf(model: JobView, progress: Progress): boolean {
   return STEPPING.has(model.state) && progress.attempt === model.attempt;
 }
 
-function withPoint(state: State, point: MetricPoint): State {
-  const points = state.metrics.get(point.model_id) ?? new Map<number, MetricPoint>();
-  const known = points.get(point.step);
-  if (known !== undefined && known.attempt > point.attempt) return state;
-  return { ...state, metrics: put(state.metrics, point.model_id, put(points, point.step, point)) };
+function putPoint(draft: Draft, point: MetricPoint): void {
+  const points = draft.state.metrics.get(point.model_id);
+  const known = points?.get(point.step);
+  if (known !== undefined && known.attempt > point.attempt) return;
+  draft.put("metrics", point.model_id, new Map(points).set(point.step, point));
 }
 
 function byId<T>(items: readonly T[], id: (item: T) => string): ReadonlyMap<string, T> {
   return new Map(items.map((item) => [id(item), item]));
-}
-
-function put<K, V>(map: ReadonlyMap<K, V>, key: K, value: V): ReadonlyMap<K, V> {
-  return new Map(map).set(key, value);
-}
-
-function without<K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> {
-  if (!map.has(key)) return map;
-  const copy = new Map(map);
-  copy.delete(key);
-  return copy;
 }

@@ -53,3 +53,8 @@ export function remainingSeconds(job: JobView, progress: Progress | undefined): 
   if (job.state !== "RUNNING" || progress === undefined || !(progress.steps_per_second > 0)) return null;
   return Math.max(0, job.steps_requested - progress.step) / progress.steps_per_second;
 }
+
+/** Whole steps that fit into so many seconds of stepping. */
+export function stepsWithin(seconds: number, secondsPerStep: number): number {
+  return secondsPerStep > 0 ? Math.floor(seconds / secondsPerStep) : 0;
+}

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   clock,
   duration,
+  signedMinutes,
   metric,
   minutes,
   precision,
@@ -81,3 +82,10 @@ describe("names", () => {
     expect(startingModelName("new_one")).toBe("new_one");
   });
 });
+
+test.each([
+  [750, "+12:30"],
+  [-45, "\u22120:45"],
+  [0, "0:00"],
+  [-36_000, "\u2212600:00"],
+])("%d s of a statement are %s", (seconds, shown) => expect(signedMinutes(seconds)).toBe(shown));

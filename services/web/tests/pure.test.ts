@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { deleteRefusal, downloadRefusal, roleRefusal, stopConsequence, stopRefusal } from "../src/actions";
+import {
+  approveRefusal,
+  deleteRefusal,
+  downloadRefusal,
+  jointRefusal,
+  moreRefusal,
+  retryRefusal,
+  roleRefusal,
+  stopConsequence,
+  stopRefusal,
+} from "../src/actions";
 import { JOB_STATES, MEANINGS, STOPPABLE, TERMINAL } from "../src/contract";
 import { news } from "../src/news";
 import { hashOf, parseRoute, type Route } from "../src/route";
@@ -44,6 +54,40 @@ describe("actions", () => {
     expect(stopConsequence(job({ state: "RUNNING" }))).toBe(texts.models.stopRunning);
   });
 
+  test("more training takes one that has ended with a checkpoint, also one that failed", () => {
+    expect(moreRefusal(job({ state: "FAILED", checkpoint }))).toBeNull();
+    expect(moreRefusal(job({ state: "RUNNING", checkpoint }))).toBe(texts.models.moreRunning);
+    expect(moreRefusal(job({ state: "CANCELED" }))).toBe(texts.models.moreNothing);
+  });
+
+  test.each(JOB_STATES)("in %s a retry is possible only where it has to be tried again", (state) => {
+    expect(retryRefusal(job({ state })) === null).toBe(state === "TRY_AGAIN_LATER");
+  });
+
+  test("a mentor approves what needs approval, and nobody else does", () => {
+    const capped = job({ state: "TRY_AGAIN_LATER", reason: { code: "needs_approval", message: "m", remedy: null } });
+    expect(approveRefusal(capped, "mentor")).toBeNull();
+    expect(approveRefusal(capped, "admin")).toBeNull();
+    expect(approveRefusal(capped, "member")).toBe(texts.models.approveMentor);
+    const full = { ...capped, reason: { code: "queue_full", message: "m", remedy: null } };
+    expect(approveRefusal(full, "mentor")).toBe(texts.models.approveOnly);
+  });
+
+  test("a parent can't be deleted before its children, which are named", () => {
+    expect(deleteRefusal(job({ state: "SUCCEEDED" }), [job({ description: "Child" })])).toContain("“Child”");
+  });
+
+  test("together: none, one, several, and whose fault it is", () => {
+    const ended = job({ id: "a", description: "A", state: "SUCCEEDED" });
+    const runs = job({ id: "b", description: "B", state: "RUNNING" });
+    expect(jointRefusal([], stopRefusal)).toBe(texts.models.selectSome);
+    expect(jointRefusal([], stopRefusal, { one: true })).toBe(texts.models.selectOne);
+    expect(jointRefusal([runs, runs], stopRefusal)).toBeNull();
+    expect(jointRefusal([runs, runs], stopRefusal, { one: true })).toBe(texts.models.onlyOne);
+    expect(jointRefusal([ended], stopRefusal)).toBe(texts.models.stopEnded);
+    expect(jointRefusal([runs, ended], stopRefusal)).toBe(texts.models.reasonOf("A", texts.models.stopEnded));
+  });
+
   test("a viewer may only look", () => {
     expect(roleRefusal("viewer")).toBe(texts.errors.viewer);
     expect(roleRefusal("member")).toBeNull();
@@ -70,19 +114,44 @@ describe("a queue's forecast", () => {
 });
 
 describe("routes", () => {
-  test.each<Route>([{ page: "datasets" }, { page: "models" }, { page: "model", id: "0b1c-2" }])(
-    "%o comes back from its hash",
-    (route) => {
-      expect(parseRoute(hashOf(route))).toEqual(route);
-    },
-  );
+  const routes: Route[] = [
+    { page: "datasets" },
+    { page: "start", datasets: [], more: null },
+    { page: "start", datasets: ["d1", "d2"], more: "m1" },
+    { page: "models" },
+    { page: "model", id: "0b1c-2", tab: "details" },
+    { page: "model", id: "0b1c-2", tab: "graphs" },
+    { page: "team" },
+    { page: "operators", tab: "trainers" },
+    { page: "operators", tab: "audit" },
+  ];
 
-  test.each(["", "#", "#/", "#/nothing", "#/models/a/b", "#/models/%zz", "#/datasets/d1"])(
-    "%s names no page",
-    (hash) => {
-      expect(parseRoute(hash)).toBeNull();
-    },
-  );
+  test.each(routes.map((route) => [hashOf(route), route] as const))("%s comes back from its hash", (hash, route) => {
+    expect(parseRoute(hash)).toEqual(route);
+  });
+
+  test.each([
+    "",
+    "#",
+    "#/",
+    "#/nothing",
+    "#/models/a/b",
+    "#/models/a/graphs/b",
+    "#/models/%zz",
+    "#/datasets/d1",
+    "#/team/x",
+    "#/operators/x",
+  ])("%s names no page", (hash) => {
+    expect(parseRoute(hash)).toBeNull();
+  });
+
+  test("ids that are none are left out of a start", () => {
+    expect(parseRoute("#/start?datasets=a,<b>,c&more=%3Cscript%3E")).toEqual({
+      page: "start",
+      datasets: ["a", "c"],
+      more: null,
+    });
+  });
 });
 
 describe("news", () => {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Frame } from "../src/contract";
-import { type Connection, LiveSocket } from "../src/socket";
+import type { Connection } from "../src/line";
+import { LiveSocket } from "../src/socket";
 import { EMPTY, fold, type State } from "../src/store";
 import { AT, job, snapshot } from "./samples";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { EventsFrame, Frame, Progress, StreamEvent } from "../src/contract";
-import { EMPTY, fold, type State, withMetrics, withModel } from "../src/store";
+import { EMPTY, fold, type State, toSnapshot, withMetrics, withModel } from "../src/store";
 import { AT, dataset, job, place, point, progress, snapshot, team } from "./samples";
 
 function folded(state: State, frame: Frame): State {
@@ -285,3 +285,35 @@ describe("the law", () => {
 function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {
   return [...map].sort(([a], [b]) => a.localeCompare(b));
 }
+
+describe("a snapshot made of a state", () => {
+  test("there is none before the first", () => expect(toSnapshot(EMPTY, AT)).toBeNull());
+
+  test("brings somebody who knows nothing to the same state, metrics apart", () => {
+    const full = folded(
+      EMPTY,
+      snapshot({
+        seq: 3,
+        models: [job({ state: "RUNNING", attempt: 1 }), job({ id: "m2" })],
+        datasets: [dataset()],
+        queue: [place("m2", 1)],
+        progress: [progress()],
+      }),
+    );
+    const made = toSnapshot(withMetrics(full, [point()]), AT);
+    if (made === null) throw new Error("no snapshot");
+    expect(folded(EMPTY, made)).toEqual(full);
+  });
+});
+
+test("a frame that changes nothing leaves the very same state", () => {
+  expect(fold(running, events([]))).toBe(running);
+});
+
+test("a frame with many changes copies a map once, and leaves the old one alone", () => {
+  const many = Array.from({ length: 50 }, (_, index) => job({ id: `m${index}` }));
+  const before = folded(EMPTY, snapshot());
+  const after = folded(before, events(many.map((model, index) => ({ kind: "model.put", seq: index + 1, model }))));
+  expect(before.models.size).toBe(0);
+  expect(after.models.size).toBe(50);
+});

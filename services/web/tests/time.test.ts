@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { clockOffset, remainingSeconds, steps, trainingSeconds } from "../src/time";
+import { clockOffset, remainingSeconds, steps, stepsWithin, trainingSeconds } from "../src/time";
 import { job, progress } from "./samples";
 
 const NOON = Date.parse("2026-03-01T12:00:00Z");
@@ -81,4 +81,9 @@ describe("steps", () => {
     expect(remainingSeconds(running, undefined)).toBeNull();
     expect(remainingSeconds(job({ state: "STOP_REQUESTED" }), progress())).toBeNull();
   });
+});
+
+test("whole steps fit into a time", () => {
+  expect(stepsWithin(600, 0.7)).toBe(857);
+  expect(stepsWithin(600, 0)).toBe(0);
 });

@@ -1,31 +1,44 @@
-/** The frame around every page: header, tabs, notices, and the dialog that any page may open. */
+/** The frame around every page: header, navigation, notices, and what a reader who doesn't look should hear. */
 import type { ComponentChildren, JSX } from "preact";
 import { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
 import { type Api, ApiError } from "../api";
 import type { Session } from "../contract";
 import type { Live } from "../live";
 import { news } from "../news";
-import { hashOf } from "../route";
-import { EMPTY } from "../store";
+import { hashOf, parseRoute, type Route } from "../route";
+import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
-import { type Page, PageContext, type Preset, type Tone, useLive, useRoute, useServerClock } from "./context";
+import type { Sight } from "../sight";
+import type { Ticker } from "../ticker";
+import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
 import { DatasetsPage } from "./datasets";
 import { Header } from "./header";
-import { ModelPage } from "./model";
+import { lazy } from "./lazy";
 import { ModelsPage } from "./models";
 import { SignIn } from "./sign-in";
-import { StartTraining } from "./start-training";
+import { StartPage } from "./start";
 import { type Toast, Toasts } from "./toasts";
 
-export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
-  const view = useLive(live);
-  const now = useServerClock(live);
+/** What a first visit doesn't show isn't in its way. */
+const ModelPage = lazy(async () => (await import("./model")).ModelPage);
+const TeamPage = lazy(async () => (await import("./team")).TeamPage);
+const OperatorsPage = lazy(async () => (await import("./operators")).OperatorsPage);
+
+const PREFETCH_AFTER_MS = 2_000;
+
+interface Props {
+  api: Api;
+  live: Live;
+  ticker: Ticker;
+  sight: Sight;
+}
+
+export function App({ api, live, ticker, sight }: Props): JSX.Element {
+  const connection = useLive(live, (view) => view.connection.kind);
   const route = useRoute();
   const [session, setSession] = useState<Session | null>(null);
   const [refused, setRefused] = useState<"unauthorized" | "forbidden" | null>(null);
   const [toasts, setToasts] = useState<Toast[]>([]);
-  const [preset, setPreset] = useState<Preset | null>(null);
-  const spoken = useNews(view.state);
 
   const tell = useCallback((tone: Tone, message: string) => {
     setToasts((shown) => [...shown.slice(-3), { id: (shown.at(-1)?.id ?? 0) + 1, tone, message }]);
@@ -44,67 +57,71 @@ export function App({ api, live }: { api: Api; live: Live }): JSX.Element {
       if (error.status === 403) setRefused("forbidden");
     }
   }, [api]);
-  useEffect(() => void who(), [who]);
-
-  const loaded = view.state.position !== null;
+  const team = useLive(live, (view) => view.state.team);
+  // Also when the stream comes back: somebody may have signed in in another tab.
   useEffect(() => {
-    // Only now is it known what a newcomer wants to see first. Replaced, so that Back leaves the page.
-    if (!loaded || route !== null) return;
-    location.replace(hashOf({ page: live.view.state.models.size > 0 ? "models" : "datasets" }));
-  }, [loaded, route, live]);
+    if (connection !== "offline") void who();
+  }, [who, connection, team]);
 
-  const shown = route === null ? "" : hashOf(route);
+  useFirstRoute(live, route);
+  useArrival(route);
+  useTitle(live, route);
+
   useEffect(() => {
-    window.scrollTo(0, 0);
-    // What had the focus is gone with the page that it was on.
-    if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
-  }, [shown]);
+    const timer = window.setTimeout(() => [ModelPage, TeamPage].forEach((each) => each.prefetch()), PREFETCH_AFTER_MS);
+    return () => window.clearTimeout(timer);
+  }, []);
 
-  const startTraining = useCallback((wanted: Preset) => setPreset(wanted), []);
   const page = useMemo<Page>(
-    () => ({ api, live, view, session, now, tell, startTraining }),
-    [api, live, view, session, now, tell, startTraining],
+    () => ({ api, live, ticker, sight, session, tell }),
+    [api, live, ticker, sight, session, tell],
   );
-  const kind = view.connection.kind;
-  const signedOut = kind === "unauthorized" || kind === "forbidden" ? kind : refused;
-  const title = route?.page === "model" ? view.state.models.get(route.id)?.description : undefined;
-  useEffect(() => {
-    document.title = title === undefined ? texts.product : `${title} · ${texts.product}`;
-  }, [title]);
-
+  const signedOut = connection === "unauthorized" || connection === "forbidden" ? connection : refused;
   return (
     <PageContext.Provider value={page}>
       <a class="skip" href="#main" onClick={focusMain}>
         {texts.skip}
       </a>
-      <Header current={route?.page === "model" ? "models" : (route?.page ?? null)} />
+      <Header current={route?.page ?? null} />
       <main id="main" tabIndex={-1}>
         {signedOut !== null ? (
           <SignIn
             removed={signedOut === "forbidden"}
             onDone={() => {
               void who();
-              live.start();
+              live.restart();
             }}
           />
         ) : (
-          <Boundary>
-            {(route === null || route.page === "datasets") && <DatasetsPage />}
-            {route?.page === "models" && <ModelsPage />}
-            {route?.page === "model" && <ModelPage key={route.id} id={route.id} />}
+          <Boundary key={route?.page}>
+            <CurrentPage route={route} />
           </Boundary>
         )}
       </main>
-      {preset !== null && <StartTraining preset={preset} onClose={() => setPreset(null)} />}
       <Toasts toasts={toasts} onDismiss={dismiss} />
-      <div class="sr" aria-live="polite">
-        {spoken}
-      </div>
+      <News live={live} />
     </PageContext.Provider>
   );
 }
 
-/** A page that breaks says so and leaves header and dialogs usable. */
+function CurrentPage({ route }: { route: Route | null }): JSX.Element {
+  switch (route?.page) {
+    case "start":
+      return <StartPage key={route.more ?? ""} datasets={route.datasets} more={route.more} />;
+    case "models":
+      return <ModelsPage />;
+    case "model":
+      return <ModelPage key={route.id} id={route.id} tab={route.tab} />;
+    case "team":
+      return <TeamPage />;
+    case "operators":
+      return <OperatorsPage tab={route.tab} />;
+    default:
+      return <DatasetsPage />;
+  }
+}
+
+/** A page that breaks says so and leaves the header usable. */
 function Boundary({ children }: { children: ComponentChildren }): JSX.Element {
   const [error] = useErrorBoundary((problem: unknown) => console.error("page", problem));
   if (error === undefined) return <>{children}</>;
@@ -118,16 +135,57 @@ function Boundary({ children }: { children: ComponentChildren }): JSX.Element {
   );
 }
 
+/** Where the address names no page: only with the first snapshot is it known what a newcomer wants to see first. */
+function useFirstRoute(live: Live, route: Route | null): void {
+  const loaded = useLive(live, (view) => view.state.position !== null);
+  useEffect(() => {
+    // Looked at anew: the address may have changed since this was drawn.
+    if (!loaded || parseRoute(location.hash) !== null) return;
+    // Replaced, so that Back leaves the page.
+    location.replace(hashOf({ page: live.view.state.models.size > 0 ? "models" : "datasets" }));
+  }, [loaded, route, live]);
+}
+
+/** A new page is seen from its top, and read from there; the first one is the browser's own matter. */
+function useArrival(route: Route | null): void {
+  const shown = route === null ? "" : route.page === "model" ? `model ${route.id}` : route.page;
+  const before = useRef("");
+  useEffect(() => {
+    const first = before.current === "";
+    before.current = shown;
+    if (first) return;
+    window.scrollTo(0, 0);
+    // What had the focus is gone with the page that it was on.
+    if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+  }, [shown]);
+}
+
+function useTitle(live: Live, route: Route | null): void {
+  const model = useLive(live, (view) =>
+    route?.page === "model" ? view.state.models.get(route.id)?.description : null,
+  );
+  const section = route === null || route.page === "model" ? undefined : texts.tabs[route.page];
+  const title = model ?? section;
+  useEffect(() => {
+    document.title = title === undefined ? texts.product : `${title} · ${texts.product}`;
+  }, [title]);
+}
+
 /** What a screen reader should say of the last change. */
-function useNews(state: Page["view"]["state"]): string {
-  const before = useRef(EMPTY);
+function News({ live }: { live: Live }): JSX.Element {
+  const state = useLive(live, (view) => view.state);
+  const before = useRef<State>(EMPTY);
   const [sentence, setSentence] = useState("");
   useEffect(() => {
     const sentences = news(before.current, state);
     before.current = state;
     if (sentences.length > 0) setSentence(sentences.join(" "));
   }, [state]);
-  return sentence;
+  return (
+    <div class="sr" aria-live="polite">
+      {sentence}
+    </div>
+  );
 }
 
 function focusMain(event: Event): void {

@@ -1,10 +1,11 @@
 /** Small parts that several pages share: icons, a job's state, its steps, buttons that say why they can't be pressed. */
 import type { ButtonHTMLAttributes, ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
-import { type JobState, type JobView, MEANINGS, type Progress } from "../contract";
+import { useContext, useEffect, useId, useRef } from "preact/hooks";
+import { type JobState, type JobView, MEANINGS } from "../contract";
 import { date, duration, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
+import { InSight, useNow, useProgress } from "./context";
 
 const PATHS = {
   clock: "M8 4.5V8l2.5 1.5M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
@@ -20,6 +21,8 @@ const PATHS = {
   trash: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.5 8.5h6l.5-8.5M7 7v3.5M9 7v3.5",
   upload: "M8 10V3m-3 3 3-3 3 3M3 13h10",
   left: "M9.5 3.5 5 8l4.5 4.5",
+  more: "M8 3v10M3 8h10",
+  copy: "M6 5.5h7V14H6ZM3 10.5V2h7",
 } as const;
 
 export type IconName = keyof typeof PATHS;
@@ -58,14 +61,15 @@ export function StateBadge({ state }: { state: JobState }): JSX.Element {
 }
 
 /** Steps made of steps requested, with a bar whose darker part is what a checkpoint holds. */
-export function StepCount({ job, progress }: { job: JobView; progress: Progress | undefined }): JSX.Element {
+export function StepCount({ job }: { job: JobView }): JSX.Element {
+  const progress = useProgress(job.id);
   const { made, saved, requested } = steps(job, progress);
   return (
     <div class="steps" title={texts.models.stepsTitle(saved)}>
       <div class="steps-text">
         <strong data-testid="steps-completed">{whole(made)}</strong> <span>{texts.models.stepsOf(requested)}</span>
       </div>
-      <StepBar made={made} saved={saved} requested={requested} active={job.running_since !== null} />
+      <StepBar made={made} saved={saved} requested={requested} />
     </div>
   );
 }
@@ -74,14 +78,14 @@ interface BarProps {
   made: number;
   saved: number;
   requested: number;
-  active: boolean;
 }
 
-export function StepBar({ made, saved, requested, active }: BarProps): JSX.Element {
+export function StepBar({ made, saved, requested }: BarProps): JSX.Element {
+  const inSight = useContext(InSight);
   const part = (count: number) => `scaleX(${requested > 0 ? Math.min(1, count / requested) : 0})`;
   return (
     <div
-      class={active ? "bar bar-active" : "bar"}
+      class={inSight ? "bar" : "bar is-still"}
       role="progressbar"
       aria-label={texts.models.stepsBar(made, requested)}
       aria-valuemin={0}
@@ -104,13 +108,10 @@ export function When({ at }: { at: string }): JSX.Element {
   );
 }
 
-interface TrainingTimeProps {
-  job: JobView;
-  progress: Progress | undefined;
-  now: number;
-}
-
-export function TrainingTime({ job, progress, now }: TrainingTimeProps): JSX.Element {
+/** Ticks by the server's clock while steps are being made. */
+export function TrainingTime({ job }: { job: JobView }): JSX.Element {
+  const progress = useProgress(job.id);
+  const now = useNow(job.running_since !== null);
   const seconds = trainingSeconds(job, now, progress);
   const begun = seconds > 0 || job.running_since !== null;
   return (

@@ -2,13 +2,14 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
 import { metric, whole } from "../format";
-import type { ChartData } from "../series";
+import type { ChartData, Series } from "../series";
 import { texts } from "../texts";
 
 interface Props {
   title: string;
-  hint: string;
+  hint?: string;
   note?: string | undefined;
   /** What stands in place of the curves while there are none. */
   empty: string;
@@ -19,13 +20,33 @@ interface Props {
   range?: [number, number];
   /** Series that are hidden until someone asks for them. */
   hidden?: readonly string[];
+  /** A logarithmic value axis. */
+  log?: boolean;
+  /** The steps that are shown, null for all. */
+  zoom?: Span | null;
+  /** A part was chosen by dragging, or all of it by a double click. Without it, nothing can be. */
+  onZoom?: (zoom: Span | null) => void;
+  height?: number;
 }
 
+interface Latest {
+  table: uPlot.AlignedData;
+  off: ReadonlySet<string>;
+  range: [number, number] | undefined;
+  zoom: Span | null;
+  onZoom: Props["onZoom"];
+}
+
+export type Span = readonly [number, number];
+
 const HEIGHT = 260;
+const COLOURS = 5;
 // The pointer's step is shown in every chart of the page.
 const SYNC = uPlot.sync("steps");
 
-export function Chart({ title, hint, note, empty, data, lastStep, range, hidden = [] }: Props): JSX.Element {
+export function Chart(props: Props): JSX.Element {
+  const { title, hint, note, empty, data, lastStep, range, hidden = [], log = false, zoom = null, onZoom } = props;
+  const { height = HEIGHT } = props;
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const [pointed, setPointed] = useState<number | null>(null);
@@ -33,19 +54,22 @@ export function Chart({ title, hint, note, empty, data, lastStep, range, hidden 
   const scheme = useColorScheme();
   const keys = data.series.map((series) => series.key).join("\n");
   const table = useMemo<uPlot.AlignedData>(() => [data.steps, ...data.series.map((series) => series.values)], [data]);
-  const latest = useRef({ table, off, range });
-  latest.current = { table, off, range };
+  const latest = useRef<Latest>({ table, off, range, zoom, onZoom });
+  latest.current = { table, off, range, zoom, onZoom };
 
   // A new drawing where series, scheme or the axis change; new points alone only replace the data.
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
-    const options = describe(element, data, lastStep, latest.current);
-    options.hooks = { setCursor: [(drawn) => setPointed(drawn.cursor.idx ?? null)] };
+    const options = describe(element, data, { lastStep, log, height }, latest);
+    options.hooks = {
+      setCursor: [(drawn) => setPointed(drawn.cursor.idx ?? null)],
+      setSelect: [(drawn) => select(drawn, latest.current.onZoom)],
+    };
     const drawn = new uPlot(options, latest.current.table, element);
     plot.current = drawn;
     SYNC.sub(drawn);
-    const watcher = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height: HEIGHT }));
+    const watcher = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height }));
     watcher.observe(element);
     return () => {
       watcher.disconnect();
@@ -53,7 +77,11 @@ export function Chart({ title, hint, note, empty, data, lastStep, range, hidden 
       drawn.destroy();
       plot.current = null;
     };
-  }, [keys, lastStep, scheme]);
+  }, [keys, lastStep, scheme, log, height]);
+
+  useEffect(() => {
+    plot.current?.setData(latest.current.table); // which looks at the ranges anew
+  }, [zoom?.[0], zoom?.[1], lastStep]);
 
   useEffect(() => plot.current?.setData(table), [table]);
 
@@ -74,7 +102,7 @@ export function Chart({ title, hint, note, empty, data, lastStep, range, hidden 
         <h2>{title}</h2>
         {note !== undefined && <p class="muted">{note}</p>}
       </header>
-      <div class="plot-box">
+      <div class="plot-box" style={{ height: `${height}px` }} onDblClick={() => onZoom?.(null)}>
         <div ref={box} class="plot" role="img" aria-label={texts.model.chartLabel(title, data.steps.length, summary)} />
         {data.steps.length === 0 && <p class="plot-empty">{empty}</p>}
       </div>
@@ -86,7 +114,7 @@ export function Chart({ title, hint, note, empty, data, lastStep, range, hidden 
           <button
             type="button"
             key={series.key}
-            class={`legend-item line-${index + 1} ${series.dashed === true ? "is-dashed" : ""}`}
+            class={`legend-item line-${colourOf(series, index)} ${series.dashed === true ? "is-dashed" : ""}`}
             aria-pressed={!off.has(series.key)}
             onClick={() => toggle(series.key)}
           >
@@ -96,44 +124,69 @@ export function Chart({ title, hint, note, empty, data, lastStep, range, hidden 
           </button>
         ))}
       </div>
-      <p class="muted small-text">{hint}</p>
+      {hint !== undefined && <p class="muted small-text">{hint}</p>}
     </section>
   );
+}
+
+function colourOf(series: Series, index: number): number {
+  return ((series.line ?? index) % COLOURS) + 1;
+}
+
+/** What was dragged over becomes the part that is shown; a mere click is none. */
+function select(drawn: uPlot, onZoom: Props["onZoom"]): void {
+  const { left, width } = drawn.select;
+  if (onZoom === undefined || width < 6) return;
+  onZoom([Math.max(0, Math.round(drawn.posToVal(left, "x"))), Math.round(drawn.posToVal(left + width, "x"))]);
+  drawn.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
 }
 
 function describe(
   element: HTMLElement,
   data: ChartData,
-  lastStep: number,
-  latest: { off: ReadonlySet<string>; range: [number, number] | undefined },
+  { lastStep, log, height }: { lastStep: number; log: boolean; height: number },
+  latest: { readonly current: Latest },
 ): uPlot.Options {
   const style = getComputedStyle(element);
   const color = (name: string) => style.getPropertyValue(name).trim();
   const font = `12px ${style.fontFamily}`;
   const axis = { stroke: color("--muted"), font, ticks: { show: false }, grid: { stroke: color("--grid"), width: 1 } };
+  const y: uPlot.Scale = log
+    ? { distr: 3 }
+    : {
+        range: (_, lowest, highest) => latest.current.range ?? [Math.min(0, lowest), highest > 0 ? highest * 1.08 : 1],
+      };
   return {
     width: element.clientWidth,
-    height: HEIGHT,
+    height,
     padding: [10, 22, 0, 0],
     legend: { show: false },
-    cursor: { sync: { key: SYNC.key, setSeries: false }, drag: { x: false, y: false }, points: { size: 8 } },
+    cursor: {
+      sync: { key: SYNC.key, setSeries: false },
+      drag: { x: latest.current.onZoom !== undefined, y: false, setScale: false },
+      points: { size: 8 },
+    },
     scales: {
-      x: { time: false, range: [0, Math.max(1, lastStep)] },
-      y: { range: (_, __, highest) => latest.range ?? [0, highest > 0 ? highest * 1.08 : 1] },
+      x: { time: false, range: () => [...(latest.current.zoom ?? [0, Math.max(1, lastStep)])] as [number, number] },
+      y,
     },
     axes: [
       { ...axis, size: 30, values: (_, splits) => splits.map((step) => whole(step)) },
-      { ...axis, size: 52, values: (_, splits) => splits.map((value) => String(Number(value.toPrecision(3)))) },
+      {
+        ...axis,
+        size: 52,
+        values: (_, splits) => splits.map((value) => (value === null ? "" : String(Number(value.toPrecision(3))))),
+      },
     ],
     series: [
       {},
       ...data.series.map((series, index): uPlot.Series => ({
         label: series.name,
-        show: !latest.off.has(series.key),
-        stroke: color(`--line-${index + 1}`),
+        show: !latest.current.off.has(series.key),
+        stroke: color(`--line-${colourOf(series, index)}`),
         width: index === 0 ? 2.5 : 1.75,
         spanGaps: true,
-        points: { show: data.steps.length <= 40, size: 5, fill: color(`--line-${index + 1}`) },
+        points: { show: data.steps.length <= 40, size: 5, fill: color(`--line-${colourOf(series, index)}`) },
         ...(series.dashed === true ? { dash: [6, 4] } : {}),
       })),
     ],

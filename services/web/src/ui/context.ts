@@ -1,31 +1,29 @@
 /** What every component may use: the server's interface, the live data, the present, and a way to tell the user something. */
 import { createContext } from "preact";
-import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
 import type { Api } from "../api";
-import type { JobView, Session } from "../contract";
+import type { Progress, Session } from "../contract";
 import type { Live, View } from "../live";
 import { parseRoute, type Route } from "../route";
+import type { Sight } from "../sight";
+import type { Ticker } from "../ticker";
 
 export type Tone = "good" | "bad" | "plain";
 
-/** What the Start Training dialog begins with. */
-export interface Preset {
-  datasetIds: string[];
-  from?: JobView;
-}
-
+/** It changes with the session alone: what moves is read by `useView` and `useNow`, part by part. */
 export interface Page {
   api: Api;
   live: Live;
-  view: View;
+  ticker: Ticker;
+  sight: Sight;
   session: Session | null;
-  /** The server's clock in milliseconds; a new value each second. */
-  now: number;
   tell: (tone: Tone, message: string) => void;
-  startTraining: (preset: Preset) => void;
 }
 
 export const PageContext = createContext<Page | null>(null);
+
+/** False around what is out of sight: there, nothing moves each second. */
+export const InSight = createContext(true);
 
 export function usePage(): Page {
   const page = useContext(PageContext);
@@ -33,43 +31,50 @@ export function usePage(): Page {
   return page;
 }
 
-/** The live data: renders again after each change, at most once per drawn frame. */
-export function useLive(live: Live): View {
-  const [view, setView] = useState(live.view);
-  useEffect(() => {
-    let asked: number | null = null;
-    const draw = () => {
-      asked = null;
-      setView(live.view);
-    };
-    const end = live.subscribe(() => {
-      // A hidden tab draws no frames: its title and announcements still have to follow.
-      if (document.hidden) draw();
-      else asked ??= requestAnimationFrame(draw);
-    });
-    draw();
-    return () => {
-      end();
-      if (asked !== null) cancelAnimationFrame(asked);
-    };
-  }, [live]);
-  return view;
+/** A part of the live data: renders again when that part has changed, at most once per drawn frame. */
+export function useView<T>(select: (view: View) => T): T {
+  const { live } = usePage();
+  return useLive(live, select);
 }
 
-/** The server's clock in milliseconds, anew each time its second changes. */
-export function useServerClock(live: Live): number {
-  const [now, setNow] = useState(() => live.serverNow());
+export function useLive<T>(live: Live, select: (view: View) => T, enabled = true): T {
+  const [, redraw] = useReducer((count: number) => count + 1, 0);
+  const value = select(live.view);
+  const drawn = useRef({ select, value });
+  drawn.current = { select, value };
   useEffect(() => {
-    let timer = 0;
-    const tick = () => {
-      const present = live.serverNow();
-      setNow(present);
-      timer = window.setTimeout(tick, 1000 - (present % 1000) + 5);
+    if (!enabled) return undefined;
+    const look = () => {
+      if (!Object.is(drawn.current.select(live.view), drawn.current.value)) redraw(0);
     };
-    tick();
-    return () => window.clearTimeout(timer);
-  }, [live]);
-  return now;
+    look();
+    return live.subscribe(look);
+  }, [live, enabled]);
+  return value;
+}
+
+/** The newest figures of a running model; they stand still while the component is out of sight. */
+export function useProgress(id: string): Progress | undefined {
+  const { live } = usePage();
+  return useLive(live, (view) => view.state.progress.get(id), useContext(InSight));
+}
+
+/** The server's clock in milliseconds, anew each second, unless `moving` is false or the component is out of sight. */
+export function useNow(moving = true): number {
+  const { ticker } = usePage();
+  const [, redraw] = useReducer((count: number) => count + 1, 0);
+  const enabled = useContext(InSight) && moving;
+  useEffect(() => (enabled ? ticker.subscribe(() => redraw(0)) : undefined), [ticker, enabled]);
+  return ticker.now();
+}
+
+/** Whether an element is on the screen or near it. */
+export function useInSight<T extends Element>(): [{ current: T | null }, boolean] {
+  const { sight } = usePage();
+  const target = useRef<T>(null);
+  const [seen, setSeen] = useState(true);
+  useEffect(() => (target.current === null ? undefined : sight.watch(target.current, setSeen)), [sight]);
+  return [target, seen];
 }
 
 /** The route in the address, null where it names none. */

@@ -1,21 +1,24 @@
 /** The Datasets page: the table, the selection, and whether it can be trained on. */
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { asApiError, isAbort } from "../api";
 import { roleRefusal } from "../actions";
-import type { DatasetView, Difference } from "../contract";
+import type { DatasetView } from "../contract";
 import { size, whole } from "../format";
+import { hashOf } from "../route";
 import { texts } from "../texts";
 import { Button, Confirm, Empty, Waiting, When } from "./bits";
 import { deleteDataset } from "./commands";
-import { usePage } from "./context";
+import { usePage, useView } from "./context";
+import { Differences } from "./differences";
+import { type Readiness, useReadiness } from "./start-data";
 import { Upload } from "./upload";
 
 const LABELS_SHOWN = 6;
 
 export function DatasetsPage(): JSX.Element {
   const page = usePage();
-  const { datasets, position } = page.view.state;
+  const datasets = useView((view) => view.state.datasets);
+  const known = useView((view) => view.state.position !== null);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [deleting, setDeleting] = useState<DatasetView | null>(null);
   const rows = useMemo(
@@ -44,7 +47,7 @@ export function DatasetsPage(): JSX.Element {
       <Upload refusal={refusal} />
       <section class="card" aria-label={texts.datasets.title}>
         <Toolbar selected={selected} readiness={refusal === null ? readiness : { kind: "refused", reason: refusal }} />
-        {position === null ? (
+        {!known ? (
           <Waiting rows={3} />
         ) : rows.length === 0 ? (
           <Empty title={texts.datasets.emptyTitle}>
@@ -87,37 +90,7 @@ export function DatasetsPage(): JSX.Element {
   );
 }
 
-type Readiness =
-  { kind: "ready" } | { kind: "refused"; reason: string } | { kind: "different"; differences: Difference[] };
-
-/** Whether the selected datasets can be trained on together; asks the server where it takes a comparison. */
-function useReadiness(selected: readonly DatasetView[]): Readiness {
-  const { api } = usePage();
-  const ids = selected
-    .map((dataset) => dataset.id)
-    .sort()
-    .join(",");
-  const [answer, setAnswer] = useState<{ ids: string; readiness: Readiness } | null>(null);
-  const several = selected.length >= 2;
-  useEffect(() => {
-    if (!several) return undefined;
-    const request = new AbortController();
-    const settle = (readiness: Readiness) => setAnswer({ ids, readiness });
-    api.compatibility(ids.split(","), request.signal).then(
-      ({ compatible, differences }) => settle(compatible ? { kind: "ready" } : { kind: "different", differences }),
-      (error: unknown) => {
-        if (!isAbort(error)) settle({ kind: "refused", reason: texts.start.notChecked(asApiError(error).message) });
-      },
-    );
-    return () => request.abort();
-  }, [api, ids, several]);
-  if (selected.length === 0) return { kind: "refused", reason: texts.start.noneSelected };
-  if (!several) return { kind: "ready" };
-  return answer?.ids === ids ? answer.readiness : { kind: "refused", reason: texts.start.checking };
-}
-
 function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; readiness: Readiness }): JSX.Element {
-  const { startTraining } = usePage();
   const sum = (count: (dataset: DatasetView) => number) =>
     selected.reduce((total, dataset) => total + count(dataset), 0);
   const ready = readiness.kind === "ready";
@@ -129,7 +102,10 @@ function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; re
         data-testid="start-training"
         disabled={!ready}
         aria-describedby="start-reason"
-        onClick={() => startTraining({ datasetIds: selected.map((dataset) => dataset.id) })}
+        onClick={() => {
+          const datasets = selected.map((dataset) => dataset.id);
+          location.hash = hashOf({ page: "start", datasets, more: null });
+        }}
       >
         {texts.start.button}
       </button>
@@ -147,21 +123,6 @@ function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; re
         )}
       </div>
     </div>
-  );
-}
-
-function Differences({ differences }: { differences: readonly Difference[] }): JSX.Element {
-  return (
-    <>
-      <p class="warn-text">{texts.start.different}</p>
-      <ul>
-        {differences.map((each) => (
-          <li key={each.dataset_id}>
-            {[texts.start.difference(each.name, each.missing, each.extra), ...each.hints].join(" ")}
-          </li>
-        ))}
-      </ul>
-    </>
   );
 }
 

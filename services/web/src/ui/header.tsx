@@ -1,23 +1,29 @@
-/** The bar at the top: product, tabs, the team's minutes, the connection. */
+/** The bar at the top: product, sections, the team's minutes, the connection. */
 import type { JSX } from "preact";
-import type { Connection } from "../socket";
-import { hashOf } from "../route";
+import type { Connection } from "../line";
+import { hashOf, type Route } from "../route";
 import { texts } from "../texts";
-import { usePage } from "./context";
+import { useNow, usePage, useView } from "./context";
 
 /** A short break isn't worth a banner. */
 const BANNER_AFTER_MS = 4_000;
 
-export function Header({ current }: { current: "datasets" | "models" | null }): JSX.Element {
-  const { view, session } = usePage();
-  const { state } = view;
-  const team = state.team ?? session?.team;
-  const tab = (page: "datasets" | "models", count: number) => (
-    <a href={hashOf({ page })} aria-current={current === page ? "page" : undefined}>
-      {texts.tabs[page]}
-      <span class="count">{state.position === null ? "" : count}</span>
-    </a>
-  );
+type Section = "datasets" | "start" | "models" | "team" | "operators";
+
+const TARGETS: Record<Section, string> = {
+  datasets: hashOf({ page: "datasets" }),
+  start: hashOf({ page: "start", datasets: [], more: null }),
+  models: hashOf({ page: "models" }),
+  team: hashOf({ page: "team" }),
+  operators: hashOf({ page: "operators", tab: "trainers" }),
+};
+
+export function Header({ current }: { current: Route["page"] | null }): JSX.Element {
+  const { session } = usePage();
+  const known = useView((view) => view.state.position !== null);
+  const team = useView((view) => view.state.team) ?? session?.team;
+  const connection = useView((view) => view.connection);
+  const section = current === "model" ? "models" : current;
   return (
     <header class="top">
       <div class="top-row">
@@ -26,28 +32,47 @@ export function Header({ current }: { current: "datasets" | "models" | null }): 
           {texts.product}
         </a>
         <nav class="tabs" aria-label={texts.tabs.label}>
-          {tab("datasets", state.datasets.size)}
-          {tab("models", state.models.size)}
+          <Tab section="datasets" current={section} count={useView((view) => view.state.datasets.size)} known={known} />
+          <Tab section="start" current={section} />
+          <Tab section="models" current={section} count={useView((view) => view.state.models.size)} known={known} />
+          <Tab section="team" current={section} />
+          {session?.role === "admin" && <Tab section="operators" current={section} />}
         </nav>
         <div class="top-right">
           <Minutes />
           <span class="team">{team === undefined ? "" : texts.header.team(team, session?.name)}</span>
-          <Marker connection={view.connection} />
+          <Marker connection={connection} />
         </div>
       </div>
-      <Banner connection={view.connection} known={state.position !== null} />
+      {connection.kind === "offline" && <Banner since={connection.since} known={known} />}
     </header>
   );
 }
 
+interface TabProps {
+  section: Section;
+  current: string | null;
+  count?: number;
+  known?: boolean;
+}
+
+function Tab({ section, current, count, known = false }: TabProps): JSX.Element {
+  return (
+    <a href={TARGETS[section]} aria-current={current === section ? "page" : undefined}>
+      {texts.tabs[section]}
+      {count !== undefined && <span class="count">{known ? count : ""}</span>}
+    </a>
+  );
+}
+
 function Minutes(): JSX.Element {
-  const { minutes } = usePage().view.state;
+  const minutes = useView((view) => view.state.minutes);
   if (minutes === null) return <span class="minutes" data-testid="minutes-left" />;
   const title = texts.header.minutesTitle(minutes.granted_seconds, minutes.used_seconds, minutes.reserved_seconds);
   const part = (seconds: number) =>
     `scaleX(${minutes.granted_seconds > 0 ? Math.min(1, Math.max(0, seconds / minutes.granted_seconds)) : 0})`;
   return (
-    <span class="minutes" title={title}>
+    <a class="minutes" title={title} href={TARGETS.team}>
       <span class="minutes-text">
         <strong data-testid="minutes-left" data-seconds={minutes.balance_seconds}>
           {texts.header.minutesLeft(minutes.balance_seconds)}
@@ -61,14 +86,15 @@ function Minutes(): JSX.Element {
         />
         <span class="minutes-balance" style={{ transform: part(minutes.balance_seconds) }} />
       </span>
-    </span>
+    </a>
   );
 }
 
 function Marker({ connection }: { connection: Connection }): JSX.Element {
-  const { now, live } = usePage();
-  const retry = connection.kind === "offline" ? texts.connection.retry(secondsTo(connection.retryAt)) : undefined;
-  void now; // drawn anew each second, for the countdown
+  const { live } = usePage();
+  const offline = connection.kind === "offline";
+  useNow(offline); // drawn anew each second, for the countdown
+  const retry = offline ? texts.connection.retry(secondsTo(connection.retryAt)) : undefined;
   return (
     <button
       type="button"
@@ -84,11 +110,12 @@ function Marker({ connection }: { connection: Connection }): JSX.Element {
   );
 }
 
-function Banner({ connection, known }: { connection: Connection; known: boolean }): JSX.Element | null {
-  if (connection.kind !== "offline" || Date.now() - connection.since < BANNER_AFTER_MS) return null;
+function Banner({ since, known }: { since: number; known: boolean }): JSX.Element | null {
+  useNow();
+  if (Date.now() - since < BANNER_AFTER_MS) return null;
   return (
     <p class="banner" role="status">
-      {known ? texts.connection.stale(connection.since) : texts.connection.never}
+      {known ? texts.connection.stale(since) : texts.connection.never}
     </p>
   );
 }

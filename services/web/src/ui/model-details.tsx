@@ -1,21 +1,39 @@
-/** What a model was made from, what happened to it, and the files it gave. */
+/** What a model was made from, what it cost, and what happened to it. */
 import type { JSX } from "preact";
-import { downloadRefusal } from "../actions";
-import type { DatasetView, ExportedFile, JobView, ModelEvent } from "../contract";
-import { clock, date, duration, size, startingModelName, stateName, whole } from "../format";
+import type { DatasetView, JobView, ModelEvent } from "../contract";
+import { clock, date, duration, startingModelName, stateName, whole } from "../format";
+import { ancestorsOf, childrenOf } from "../lineage";
+import { hashOf } from "../route";
 import { texts } from "../texts";
-import { Icon } from "./bits";
-import { usePage } from "./context";
+import { trainingSeconds } from "../time";
+import { StateBadge } from "./bits";
+import { useNow, usePage, useProgress, useView } from "./context";
 
 export function Details({ job }: { job: JobView }): JSX.Element {
   const rows: [string, string][] = [
     [texts.model.created, texts.model.createdBy(job.created_by, job.created_at)],
     ...(job.ended_at === null ? [] : [[texts.model.ended, date(job.ended_at)] as [string, string]]),
     [texts.model.startingModel, startingModelName(job.starting_model)],
+    ...(job.parent_description === null
+      ? []
+      : [
+          [texts.model.trainedOnFrom, texts.model.previousSteps(job.parent_description, job.previous_steps)] as [
+            string,
+            string,
+          ],
+        ]),
     [texts.model.datasets, job.dataset_names.join(", ")],
     [texts.model.batchSize, texts.model.batchSizeValue(job.batch_size)],
     [texts.model.maxTime, duration(job.max_seconds)],
     [texts.model.trainer, job.trainer ?? texts.none],
+    ...(job.learning_rate_scale < 1
+      ? [[texts.model.learningRateScale, texts.model.learningRateScaled(job.learning_rate_scale)] as [string, string]]
+      : []),
+    ...Object.entries(job.requires).map(([name, value]): [string, string] => [
+      texts.model.requires,
+      `${name} = ${value}`,
+    ]),
+    ...(job.approved_by === null ? [] : [[texts.model.approvedBy, job.approved_by] as [string, string]]),
   ];
   return (
     <section class="card">
@@ -34,7 +52,7 @@ export function Details({ job }: { job: JobView }): JSX.Element {
 
 /** Pictures and boxes of both pools. The job tells the pictures; boxes and negatives are its datasets'. */
 export function Pools({ job }: { job: JobView }): JSX.Element {
-  const { datasets } = usePage().view.state;
+  const datasets = useView((view) => view.state.datasets);
   const found = job.dataset_ids.map((id) => datasets.get(id));
   const known = found.filter((dataset): dataset is DatasetView => dataset !== undefined);
   const complete = known.length === found.length;
@@ -85,57 +103,84 @@ export function Pools({ job }: { job: JobView }): JSX.Element {
   );
 }
 
-export function Downloads({ job }: { job: JobView }): JSX.Element {
-  const { api } = usePage();
-  const made = job.export;
+/** What was reserved, used and given back, and why it was so much. */
+export function Minutes({ job }: { job: JobView }): JSX.Element {
+  const progress = useProgress(job.id);
+  const now = useNow(job.running_since !== null);
+  const used = job.used_seconds ?? trainingSeconds(job, now, progress);
+  const settled = job.used_seconds !== null;
+  const reserved = settled ? (job.used_seconds ?? 0) + (job.refunded_seconds ?? 0) : job.reserved_seconds;
+  const back = settled ? (job.refunded_seconds ?? 0) : Math.max(0, reserved - used);
+  const why = texts.model.minutesWhy;
+  const rows: [string, number, string][] = [
+    [texts.model.minutesReserved, reserved, why.reserved],
+    [texts.model.minutesUsed, used, settled ? why.used(job.checkpoint?.step ?? 0) : why.using],
+    [texts.model.minutesBack, back, settled ? why.back : why.comesBack],
+  ];
   return (
-    <section class="card">
-      <h2>{texts.model.downloads}</h2>
-      {made === null || made.files.length === 0 ? (
-        <p class="muted">{downloadRefusal(job)}</p>
-      ) : (
-        <>
-          <ul class="files">
-            {withLabels(made.files).map((file) => (
-              <li key={file.format}>
-                <a
-                  class="button"
-                  href={api.downloadUrl(job.id, file.format)}
-                  download
-                  data-testid="download-file"
-                  data-format={file.format}
-                >
-                  <Icon name="download" />
-                  {file.format}
-                </a>
-                <span class="grow muted small-text">{texts.model.formats[file.format] ?? file.name}</span>
-                <span class="number">{file.bytes === null ? "" : size(file.bytes)}</span>
-              </li>
-            ))}
-          </ul>
-          <p class="muted small-text">{texts.model.exportedFrom(made.step)}</p>
-        </>
-      )}
+    <section class="card" data-testid="minutes-card">
+      <h2>{texts.model.kpiMinutes}</h2>
+      <dl class="minutes-lines">
+        {rows.map(([name, seconds, reason]) => (
+          <div key={name}>
+            <dt>
+              {name}
+              <span class="muted small-text below">{reason}</span>
+            </dt>
+            <dd class="number">{duration(seconds)}</dd>
+          </div>
+        ))}
+      </dl>
     </section>
   );
 }
 
-interface Offered {
-  format: string;
-  name: string;
-  bytes: number | null;
+/** The models it was trained on from, itself, and those that were trained on from it. */
+export function Lineage({ job }: { job: JobView }): JSX.Element | null {
+  const models = useView((view) => view.state.models);
+  const parents = ancestorsOf(models, job);
+  const children = childrenOf(models, job.id);
+  if (job.parent_id === null && children.length === 0) return null;
+  return (
+    <section class="card" data-testid="lineage">
+      <h2>{texts.model.lineage}</h2>
+      <ol class="lineage">
+        {job.parent_id !== null && parents.length === 0 && (
+          <li class="muted">{texts.model.parentGone(job.parent_description ?? "")}</li>
+        )}
+        {parents.map((parent) => (
+          <Relative key={parent.id} job={parent} />
+        ))}
+        <li class="is-this">
+          <strong>{job.description}</strong>
+          <span class="muted small-text">{texts.model.totalSteps(job.previous_steps + job.steps_completed)}</span>
+        </li>
+        {children.length > 0 && (
+          <li>
+            <ol>
+              {children.map((child) => (
+                <Relative key={child.id} job={child} />
+              ))}
+            </ol>
+          </li>
+        )}
+      </ol>
+    </section>
+  );
 }
 
-/** The exported files and the list of labels, which the server has for each export. */
-function withLabels(files: readonly ExportedFile[]): Offered[] {
-  const labels = files.some((file) => file.format === "labels")
-    ? []
-    : [{ format: "labels", name: "labels.txt", bytes: null }];
-  return [...files, ...labels];
+function Relative({ job }: { job: JobView }): JSX.Element {
+  return (
+    <li>
+      <a href={hashOf({ page: "model", id: job.id, tab: "details" })}>{job.description}</a>{" "}
+      <span class="muted small-text">{texts.model.totalSteps(job.previous_steps + job.steps_completed)}</span>{" "}
+      <StateBadge state={job.state} />
+    </li>
+  );
 }
 
 export function Attempts({ job }: { job: JobView }): JSX.Element {
-  const { now } = usePage();
+  const now = usePage().ticker.now();
   return (
     <section class="card">
       <h2>{texts.model.attempts}</h2>
@@ -166,7 +211,12 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
                   <td>{attempt.started_at === null ? texts.none : clock(attempt.started_at, now)}</td>
                   <td class="num">{attempt.started_at === null ? texts.none : whole(attempt.resumed_from ?? 0)}</td>
                   <td>{attempt.ended_at === null ? texts.none : clock(attempt.ended_at, now)}</td>
-                  <td>{attempt.outcome ?? texts.model.ongoing}</td>
+                  <td>
+                    {attempt.outcome === null
+                      ? texts.model.ongoing
+                      : (texts.model.outcomes[attempt.outcome] ?? attempt.outcome)}
+                    {attempt.reason !== null && <span class="muted small-text below">{attempt.reason.message}</span>}
+                  </td>
                 </tr>
               ))}
             </tbody>
@@ -179,22 +229,24 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
 
 /** Newest first: it may be long. */
 export function History({ events }: { events: readonly ModelEvent[] }): JSX.Element {
-  const { now } = usePage();
+  const now = usePage().ticker.now();
   return (
     <section class="card">
       <h2>{texts.model.history}</h2>
       {events.length === 0 ? (
         <p class="muted">{texts.model.historyNone}</p>
       ) : (
-        <ol class="history">
-          {events.toReversed().map((event, index) => (
-            <li key={`${event.at} ${index}`}>
-              <time dateTime={event.at}>{clock(event.at, now)}</time>
-              <span class="history-state">{stateName(event.state)}</span>
-              <span>{event.message}</span>
-            </li>
-          ))}
-        </ol>
+        <div class="history" role="region" aria-label={texts.model.history} tabIndex={0}>
+          <ol>
+            {events.toReversed().map((event, index) => (
+              <li key={`${event.at} ${index}`}>
+                <time dateTime={event.at}>{clock(event.at, now)}</time>
+                <span class="history-state">{stateName(event.state)}</span>
+                <span>{event.message}</span>
+              </li>
+            ))}
+          </ol>
+        </div>
       )}
     </section>
   );

@@ -1,31 +1,34 @@
-/** A model's own page (Monitor): its figures at the top, the charts, then everything that is known of it. */
+/** A model's own page (Monitor): its state and figures at the top, then what is known of it, in tabs. */
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { asApiError, isAbort } from "../api";
-import { type JobView, type MetricPoint, type ModelEvent, type Progress, TERMINAL } from "../contract";
+import { type JobView, type MetricPoint, type ModelEvent, TERMINAL } from "../contract";
 import { duration, metric, precision, whole } from "../format";
-import { hashOf } from "../route";
+import { hashOf, MODEL_TABS, type ModelTab } from "../route";
 import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
 import { Icon, StateBadge, StepBar, TrainingTime, Waiting } from "./bits";
 import { Chart } from "./chart";
-import { usePage } from "./context";
+import { useNow, usePage, useProgress, useView } from "./context";
 import { Explanation } from "./explain";
-import { ModelActions } from "./model-actions";
-import { Attempts, Details, Downloads, History, Pools } from "./model-details";
-import { Metrics } from "./model-metrics";
+import { Attempts, Details, History, Lineage, Minutes, Pools } from "./model-details";
+import { Export } from "./model-export";
+import { Failure } from "./model-failure";
+import { Graphs } from "./model-graphs";
+import { ModelToolbar } from "./model-toolbar";
+import { TabBar } from "./tabs";
+import { TryAgain } from "./try-again";
 
-export function ModelPage({ id }: { id: string }): JSX.Element {
-  const { view, now } = usePage();
-  const { state } = view;
-  const job = state.models.get(id);
+export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Element {
+  const job = useView((view) => view.state.models.get(id));
+  const known = useView((view) => view.state.position !== null);
+  const metrics = useView((view) => view.state.metrics.get(id));
   const { problem, again } = useMetrics(id);
   const history = useHistory(id, job?.version);
-  const points = useMemo(() => inOrder(state.metrics.get(id)), [state.metrics, id]);
+  const points = useMemo(() => inOrder(metrics), [metrics]);
 
-  if (job === undefined) return <Absent waiting={state.position === null} />;
-  const progress = state.progress.get(id);
+  if (job === undefined) return <Absent waiting={!known} />;
   return (
     <article class="model" data-testid="model-page" data-model-id={id}>
       <Back />
@@ -34,36 +37,52 @@ export function ModelPage({ id }: { id: string }): JSX.Element {
           <h1>{job.description}</h1>
           <div class="model-state">
             <StateBadge state={job.state} />
-            <Explanation job={job} place={state.queue.get(id)} progress={progress} now={now} onPage />
+            <Explanation job={job} onPage />
           </div>
+          <TryAgain job={job} />
         </div>
-        <ModelActions job={job} onPage />
+        <ModelToolbar selected={[job]} onPage />
       </header>
       <Reasons job={job} />
-      <Figures job={job} progress={progress} points={points} now={now} />
-      <Charts job={job} progress={progress} points={points} />
-      <div class="columns">
-        <div class="column">
-          <Metrics points={points} problem={problem} onRetry={again} />
-          <Attempts job={job} />
-        </div>
-        <div class="column">
-          <Downloads job={job} />
-          <Details job={job} />
-          <Pools job={job} />
-          <History events={history} />
-        </div>
-      </div>
+      <Figures job={job} points={points} />
+      <TabBar
+        label={texts.model.tabsLabel}
+        tabs={MODEL_TABS.map((each) => ({
+          key: each,
+          name: texts.model.tabs[each],
+          href: hashOf({ page: "model", id, tab: each }),
+        }))}
+        current={tab}
+      />
+      {tab === "details" && (
+        <>
+          <Charts job={job} points={points} />
+          <div class="columns">
+            <div class="column">
+              <Attempts job={job} />
+              <History events={history} />
+            </div>
+            <div class="column">
+              <Minutes job={job} />
+              <Details job={job} />
+              <Lineage job={job} />
+              <Pools job={job} />
+            </div>
+          </div>
+        </>
+      )}
+      {tab === "graphs" && <Graphs job={job} points={points} problem={problem} onRetry={again} />}
+      {tab === "export" && <Export job={job} />}
     </article>
   );
 }
 
 /** Fetches the metrics into the live data when the page opens and after each new snapshot; the stream adds what comes later. */
 function useMetrics(id: string): { problem: string | null; again: () => void } {
-  const { api, live, view } = usePage();
+  const { api, live } = usePage();
+  const snapshots = useView((view) => view.state.snapshots);
   const [problem, setProblem] = useState<string | null>(null);
   const [tries, setTries] = useState(0);
-  const { snapshots } = view.state;
   useEffect(() => {
     if (snapshots === 0) return undefined;
     const request = new AbortController();
@@ -122,19 +141,21 @@ function Absent({ waiting }: { waiting: boolean }): JSX.Element {
 const GOOD_NEWS = new Set(["pretrained_backbone"]);
 
 function Reasons({ job }: { job: JobView }): JSX.Element | null {
-  const reasons = [
-    ...(job.reason === null ? [] : [{ ...job.reason, tone: job.state === "FAILED" ? "tone-bad" : "tone-warn" }]),
+  const reason = job.state === "FAILED" ? null : job.reason;
+  const told = [
+    ...(reason === null ? [] : [{ ...reason, tone: "tone-warn" }]),
     ...job.notices.map((notice) => ({ ...notice, tone: GOOD_NEWS.has(notice.code) ? "tone-active" : "tone-warn" })),
   ];
-  if (reasons.length === 0) return null;
+  if (told.length === 0 && job.state !== "FAILED") return null;
   return (
     <section class="reasons" aria-label={texts.model.notices} data-testid="notices">
-      {reasons.map((reason) => (
-        <div key={reason.code} class={`reason ${reason.tone}`}>
-          <Icon name={reason.tone === "tone-active" ? "check" : "alert"} />
+      {job.state === "FAILED" && <Failure job={job} />}
+      {told.map((each) => (
+        <div key={each.code} class={`reason ${each.tone}`}>
+          <Icon name={each.tone === "tone-active" ? "check" : "alert"} />
           <p>
-            {reason.message}
-            {reason.remedy !== null && <> {reason.remedy}</>}
+            {each.message}
+            {each.remedy !== null && <> {each.remedy}</>}
           </p>
         </div>
       ))}
@@ -144,12 +165,12 @@ function Reasons({ job }: { job: JobView }): JSX.Element | null {
 
 interface FiguresProps {
   job: JobView;
-  progress: Progress | undefined;
   points: readonly MetricPoint[];
-  now: number;
 }
 
-function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
+function Figures({ job, points }: FiguresProps): JSX.Element {
+  const progress = useProgress(job.id);
+  const now = useNow(job.running_since !== null);
   const count = steps(job, progress);
   const last = points.at(-1);
   const running = job.state === "RUNNING" ? progress : undefined;
@@ -162,14 +183,14 @@ function Figures({ job, progress, points, now }: FiguresProps): JSX.Element {
             {whole(count.made)}
           </span>{" "}
           <span class="muted">{texts.models.stepsOf(count.requested)}</span>
-          <StepBar {...count} active={job.running_since !== null} />
+          <StepBar {...count} />
         </dd>
       </div>
       <div class="figure">
         <dt>{texts.model.kpiTime}</dt>
         <dd>
           <span class="big">
-            <TrainingTime job={job} progress={progress} now={now} />
+            <TrainingTime job={job} />
           </span>
           <span class="muted below">{texts.model.ofMaximum(duration(job.max_seconds))}</span>
         </dd>
@@ -221,13 +242,8 @@ function metric2(value: number): string {
   return value.toFixed(2);
 }
 
-interface ChartsProps {
-  job: JobView;
-  progress: Progress | undefined;
-  points: readonly MetricPoint[];
-}
-
-function Charts({ job, progress, points }: ChartsProps): JSX.Element {
+function Charts({ job, points }: FiguresProps): JSX.Element {
+  const progress = useProgress(job.id);
   const losses = useMemo(() => lossChart(points, progress), [points, progress]);
   const precisions = useMemo(() => precisionChart(points), [points]);
   const best = points.findLast((point) => point.best);

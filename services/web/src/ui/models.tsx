@@ -1,34 +1,56 @@
-/** The Models page: every job of the team, live. */
+/** The Models page: every job of the team, live, and what can be done with those that are selected. */
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
-import type { JobView } from "../contract";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { type JobView, TERMINAL } from "../contract";
 import { precision, startingModelName } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
 import { Empty, StateBadge, StepCount, TrainingTime, Waiting, When } from "./bits";
-import { usePage } from "./context";
+import { InSight, useInSight, useView } from "./context";
 import { Explanation } from "./explain";
-import { ModelActions } from "./model-actions";
+import { memo } from "./memo";
+import { ModelToolbar } from "./model-toolbar";
+import { TryAgain } from "./try-again";
+
+/** From so many models on there is something to search. */
+const SEARCH_FROM = 8;
+
+const KINDS = {
+  all: () => true,
+  active: (model: JobView) => !TERMINAL.has(model.state),
+  ended: (model: JobView) => TERMINAL.has(model.state),
+};
+type Kind = keyof typeof KINDS;
 
 export function ModelsPage(): JSX.Element {
-  const { view } = usePage();
-  const { models, position } = view.state;
-  const rows = useMemo(
-    () => [...models.values()].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at)),
-    [models],
+  const models = useView((view) => view.state.models);
+  const known = useView((view) => view.state.position !== null);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const [kind, setKind] = useState<Kind>("all");
+  const [words, setWords] = useState("");
+  const rows = useMemo(() => shownOf(models, kind, words), [models, kind, words]);
+  const selected = rows.filter((model) => chosen.has(model.id)); // one that is gone or hidden drops out
+  const choose = useRef((id: string, on: boolean) =>
+    setChosen((before) => {
+      const next = new Set(before);
+      if (on) next.add(id);
+      else next.delete(id);
+      return next;
+    }),
   );
   return (
     <>
-      <div class="page-head">
+      <div class="page-head split">
         <div>
           <h1>{texts.models.title}</h1>
           <p class="muted">{texts.models.intro}</p>
         </div>
+        {models.size >= SEARCH_FROM && <Filter kind={kind} words={words} onKind={setKind} onWords={setWords} />}
       </div>
       <section class="card" aria-label={texts.models.title}>
-        {position === null ? (
+        {!known ? (
           <Waiting />
-        ) : rows.length === 0 ? (
+        ) : models.size === 0 ? (
           <Empty title={texts.models.emptyTitle}>
             <p>{texts.models.emptyHint}</p>
             <a class="button primary" href={hashOf({ page: "datasets" })}>
@@ -36,30 +58,89 @@ export function ModelsPage(): JSX.Element {
             </a>
           </Empty>
         ) : (
-          <table class="table models" role="table">
-            <caption class="sr">{texts.models.caption}</caption>
-            <Head />
-            <tbody role="rowgroup">
-              {rows.map((model) => (
-                <Row key={model.id} model={model} />
-              ))}
-            </tbody>
-          </table>
+          <>
+            <ModelToolbar selected={selected} />
+            <table class="table models" role="table">
+              <caption class="sr">{texts.models.caption}</caption>
+              <Head
+                all={rows.length > 0 && selected.length === rows.length}
+                some={selected.length > 0}
+                onAll={(on) => setChosen(new Set(on ? rows.map((row) => row.id) : []))}
+              />
+              <tbody role="rowgroup">
+                {rows.map((model) => (
+                  <Row key={model.id} model={model} chosen={chosen.has(model.id)} onChoose={choose.current} />
+                ))}
+              </tbody>
+            </table>
+            {rows.length === 0 && <p class="muted none-found">{texts.models.noneFound}</p>}
+          </>
         )}
       </section>
     </>
   );
 }
 
-function Head(): JSX.Element {
+function shownOf(models: ReadonlyMap<string, JobView>, kind: Kind, words: string): JobView[] {
+  const wanted = words.trim().toLowerCase();
+  return [...models.values()]
+    .filter(KINDS[kind])
+    .filter(
+      (model) => wanted === "" || [model.description, ...model.dataset_names].join("\n").toLowerCase().includes(wanted),
+    )
+    .sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
+}
+
+interface FilterProps {
+  kind: Kind;
+  words: string;
+  onKind: (kind: Kind) => void;
+  onWords: (words: string) => void;
+}
+
+function Filter({ kind, words, onKind, onWords }: FilterProps): JSX.Element {
+  return (
+    <div class="filter">
+      <div class="segments" role="group" aria-label={texts.models.filter}>
+        {(Object.keys(KINDS) as Kind[]).map((each) => (
+          <button type="button" key={each} aria-pressed={kind === each} onClick={() => onKind(each)}>
+            {texts.models.kinds[each]}
+          </button>
+        ))}
+      </div>
+      <input
+        type="search"
+        value={words}
+        placeholder={texts.models.search}
+        aria-label={texts.models.search}
+        onInput={(event) => onWords(event.currentTarget.value)}
+      />
+    </div>
+  );
+}
+
+function Head({ all, some, onAll }: { all: boolean; some: boolean; onAll: (on: boolean) => void }): JSX.Element {
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (box.current !== null) box.current.indeterminate = some && !all;
+  });
   const { columns } = texts.models;
   return (
     <thead role="rowgroup">
       <tr role="row">
+        <th scope="col" role="columnheader" class="check">
+          <input
+            ref={box}
+            type="checkbox"
+            aria-label={texts.models.selectAll}
+            checked={all}
+            onChange={(event) => onAll(event.currentTarget.checked)}
+          />
+        </th>
         <th scope="col" role="columnheader">
           {columns.description}
         </th>
-        <th scope="col" role="columnheader">
+        <th scope="col" role="columnheader" class="starting">
           {columns.startingModel}
         </th>
         <th scope="col" role="columnheader">
@@ -77,55 +158,72 @@ function Head(): JSX.Element {
         <th scope="col" role="columnheader" class="created">
           {columns.created}
         </th>
-        <th scope="col" role="columnheader">
-          <span class="sr">{columns.actions}</span>
-        </th>
       </tr>
     </thead>
   );
 }
 
-function Row({ model }: { model: JobView }): JSX.Element {
-  const { view, now } = usePage();
-  const { state } = view;
+interface RowProps {
+  model: JobView;
+  chosen: boolean;
+  onChoose: (id: string, on: boolean) => void;
+}
+
+const Row = memo(function Row({ model, chosen, onChoose }: RowProps): JSX.Element {
+  const [row, inSight] = useInSight<HTMLTableRowElement>();
   const { columns } = texts.models;
-  const progress = state.progress.get(model.id);
   const map = precision(model.checkpoint?.map);
   const best = precision(model.checkpoint?.best_map);
+  const from = model.parent_description;
   return (
-    <tr role="row" data-testid="model-row" data-model-id={model.id} data-state={model.state}>
-      <th scope="row" role="rowheader" class="title-cell">
-        <a href={hashOf({ page: "model", id: model.id })}>{model.description}</a>
-        <span class="muted small-text">{model.dataset_names.join(", ")}</span>
-        <span class="muted small-text starting-below">{startingModelName(model.starting_model)}</span>
-      </th>
-      <td role="cell" class="starting" data-label={columns.startingModel}>
-        {startingModelName(model.starting_model)}
-      </td>
-      <td role="cell" class="state-cell">
-        <StateBadge state={model.state} />
-        <Explanation job={model} place={state.queue.get(model.id)} progress={progress} now={now} />
-      </td>
-      <td role="cell" class="steps-cell">
-        <StepCount job={model} progress={progress} />
-      </td>
-      <td role="cell" class="num" data-label={columns.time}>
-        <TrainingTime job={model} progress={progress} now={now} />
-      </td>
-      <td
-        role="cell"
-        class="num"
-        data-label={columns.map}
-        title={best === null ? undefined : texts.models.bestMap(best, model.checkpoint?.best_step ?? null)}
+    <InSight.Provider value={inSight}>
+      <tr
+        ref={row}
+        role="row"
+        class={chosen ? "chosen" : ""}
+        data-testid="model-row"
+        data-model-id={model.id}
+        data-state={model.state}
       >
-        {map ?? texts.none}
-      </td>
-      <td role="cell" class="created" data-label={columns.created}>
-        <When at={model.created_at} />
-      </td>
-      <td role="cell" class="actions">
-        <ModelActions job={model} />
-      </td>
-    </tr>
+        <td role="cell" class="check">
+          <input
+            type="checkbox"
+            aria-label={texts.models.select(model.description)}
+            checked={chosen}
+            onChange={(event) => onChoose(model.id, event.currentTarget.checked)}
+          />
+        </td>
+        <th scope="row" role="rowheader" class="title-cell">
+          <a href={hashOf({ page: "model", id: model.id, tab: "details" })}>{model.description}</a>
+          <span class="muted small-text">{model.dataset_names.join(", ")}</span>
+          <span class="muted small-text starting-below">{startingModelName(model.starting_model)}</span>
+        </th>
+        <td role="cell" class="starting" data-label={columns.startingModel}>
+          {from === null ? startingModelName(model.starting_model) : texts.models.moreOf(from)}
+        </td>
+        <td role="cell" class="state-cell">
+          <StateBadge state={model.state} />
+          <Explanation job={model} />
+          <TryAgain job={model} />
+        </td>
+        <td role="cell" class="steps-cell">
+          <StepCount job={model} />
+        </td>
+        <td role="cell" class="num" data-label={columns.time}>
+          <TrainingTime job={model} />
+        </td>
+        <td
+          role="cell"
+          class="num"
+          data-label={columns.map}
+          title={best === null ? undefined : texts.models.bestMap(best, model.checkpoint?.best_step ?? null)}
+        >
+          {map ?? texts.none}
+        </td>
+        <td role="cell" class="created" data-label={columns.created}>
+          <When at={model.created_at} />
+        </td>
+      </tr>
+    </InSight.Provider>
   );
-}
+});

@@ -200,7 +200,7 @@ function Sending({ phase }: { phase: Extract<Phase, { kind: "sending" }> }): JSX
           {reading ? texts.upload.reading(phase.name) : texts.upload.progress(phase.name, phase.file.size)}
         </p>
         <div
-          class={reading ? "bar bar-active" : "bar"}
+          class="bar"
           role="progressbar"
           aria-valuemin={0}
           aria-valuemax={100}

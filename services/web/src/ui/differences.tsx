@@ -1,0 +1,19 @@
+/** Exactly which labels differ in which dataset. */
+import type { JSX } from "preact";
+import type { Difference } from "../contract";
+import { texts } from "../texts";
+
+export function Differences({ differences }: { differences: readonly Difference[] }): JSX.Element {
+  return (
+    <>
+      <p class="warn-text">{texts.start.different}</p>
+      <ul>
+        {differences.map((each) => (
+          <li key={each.dataset_id}>
+            {[texts.start.difference(each.name, each.missing, each.extra), ...each.hints].join(" ")}
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}

@@ -1,0 +1,293 @@
+/** All teams with their minutes: making new ones, granting minutes, closing and opening training. */
+import type { JSX } from "preact";
+import { useId, useRef, useState } from "preact/hooks";
+import { type ApiError, asApiError, newKey } from "../api";
+import type { BatchAnswer, Pause, TeamRow } from "../contract";
+import { minutes, whole } from "../format";
+import { texts } from "../texts";
+import { Button, Waiting } from "./bits";
+import { carryOut } from "./commands";
+import { useNow, usePage } from "./context";
+import { CopyButton } from "./copy";
+import { useFetched } from "./fetched";
+import { Field } from "./field";
+import { Problem } from "./operators-trainers";
+
+export function TeamsTab(): JSX.Element {
+  const page = usePage();
+  const { data, problem, again } = useFetched((signal) => page.api.teams(signal), "teams", 5_000);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const teams = data?.teams ?? [];
+  const selected = teams.map((row) => row.minutes.team).filter((team) => chosen.has(team));
+  const pause = (names: string[] | null, paused: boolean) =>
+    void carryOut(page, async () => {
+      told(page.tell, await page.api.pause({ teams: names, paused }));
+      again();
+    });
+  return (
+    <>
+      {problem !== null && <Problem problem={problem} />}
+      {data?.pause != null && <Everybody pause={data.pause} onOpen={() => pause(null, false)} />}
+      <div class="columns">
+        <section class="card" data-testid="teams">
+          <div class="toolbar" role="toolbar" aria-label={texts.models.actions}>
+            <Button
+              refusal={selected.length === 0 ? texts.operators.selectTeams : null}
+              onClick={() => pause(selected, true)}
+            >
+              {texts.operators.pause}
+            </Button>
+            <Button
+              refusal={selected.length === 0 ? texts.operators.selectTeams : null}
+              onClick={() => pause(selected, false)}
+            >
+              {texts.operators.resume}
+            </Button>
+            <span class="grow" />
+            <Button
+              refusal={data?.pause != null ? texts.operators.closedAlready : null}
+              onClick={() => pause(null, true)}
+            >
+              {texts.operators.pauseAll}
+            </Button>
+          </div>
+          {data === null ? (
+            <Waiting rows={3} />
+          ) : (
+            <div class="scroll-x">
+              <table class="table compact">
+                <thead>
+                  <tr>
+                    <td class="check" />
+                    <th scope="col">{texts.operators.team}</th>
+                    <th scope="col" class="num">
+                      {texts.team.left}
+                    </th>
+                    <th scope="col" class="num">
+                      {texts.team.used}
+                    </th>
+                    <th scope="col" class="num">
+                      {texts.team.reserved}
+                    </th>
+                    <th scope="col" class="num">
+                      {texts.operators.running}
+                    </th>
+                    <th scope="col" class="num">
+                      {texts.operators.waiting}
+                    </th>
+                    <th scope="col" class="num">
+                      {texts.team.members}
+                    </th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {teams.map((row) => (
+                    <Row
+                      key={row.minutes.team}
+                      row={row}
+                      chosen={chosen.has(row.minutes.team)}
+                      onChoose={(on) => {
+                        const next = new Set(chosen);
+                        if (on) next.add(row.minutes.team);
+                        else next.delete(row.minutes.team);
+                        setChosen(next);
+                      }}
+                    />
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )}
+        </section>
+        <div class="column">
+          <Grant teams={selected} onDone={again} />
+          <Create onDone={again} />
+        </div>
+      </div>
+    </>
+  );
+}
+
+function told(tell: (tone: "good" | "bad", message: string) => void, answer: BatchAnswer): void {
+  for (const each of answer.results) if (each.error !== null) tell("bad", `${each.team}: ${each.error.message}`);
+  if (answer.failed === 0) tell("good", texts.operators.done);
+}
+
+function Everybody({ pause, onOpen }: { pause: Pause; onOpen: () => void }): JSX.Element {
+  const now = useNow();
+  return (
+    <div class="note tone-warn" data-testid="pause">
+      <span class="grow">{texts.team.closed(pause, now)}</span>
+      <Button onClick={onOpen}>{texts.operators.resumeAll}</Button>
+    </div>
+  );
+}
+
+interface RowProps {
+  row: TeamRow;
+  chosen: boolean;
+  onChoose: (on: boolean) => void;
+}
+
+function Row({ row, chosen, onChoose }: RowProps): JSX.Element {
+  const { team } = row.minutes;
+  return (
+    <tr class={chosen ? "chosen" : ""} data-testid="team-row">
+      <td class="check">
+        <input
+          type="checkbox"
+          aria-label={texts.models.select(team)}
+          checked={chosen}
+          onChange={(event) => onChoose(event.currentTarget.checked)}
+        />
+      </td>
+      <th scope="row">
+        {team}
+        {row.pause !== null && <span class="badge tone-warn">{texts.operators.paused}</span>}
+      </th>
+      <td class="num">{minutes(row.minutes.balance_seconds)}</td>
+      <td class="num">{minutes(row.minutes.used_seconds)}</td>
+      <td class="num">{minutes(row.minutes.reserved_seconds)}</td>
+      <td class="num">{whole(row.running)}</td>
+      <td class="num">{whole(row.waiting)}</td>
+      <td class="num">{whole(row.members)}</td>
+    </tr>
+  );
+}
+
+/** Minutes for the selected teams. The same key until it is done: pressing twice grants once. */
+function Grant({ teams, onDone }: { teams: string[]; onDone: () => void }): JSX.Element {
+  const page = usePage();
+  const [amount, setAmount] = useState("60");
+  const [note, setNote] = useState("");
+  const [error, setError] = useState<ApiError | null>(null);
+  const key = useRef(newKey());
+  const id = useId();
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    if (teams.length === 0) return;
+    try {
+      told(page.tell, await page.api.grant({ teams, minutes: Number(amount), note }, key.current));
+      key.current = newKey();
+      setError(null);
+      onDone();
+    } catch (problem) {
+      setError(asApiError(problem));
+    }
+  };
+  const renew = (change: () => void) => {
+    key.current = newKey();
+    change();
+  };
+  return (
+    <form class="card pad stack" onSubmit={(event) => void submit(event)} noValidate>
+      <h2>{texts.operators.grantTitle}</h2>
+      <p class="muted small-text">{teams.length === 0 ? texts.operators.selectTeams : teams.join(", ")}</p>
+      <Field
+        id={`${id}m`}
+        label={texts.operators.grantMinutes}
+        hint={texts.operators.grantHint}
+        error={error?.field === "minutes" ? error.message : null}
+        after={texts.start.minutes}
+        input={
+          <input
+            type="number"
+            value={amount}
+            data-testid="grant-minutes"
+            onInput={(event) => renew(() => setAmount(event.currentTarget.value))}
+          />
+        }
+      />
+      <Field
+        id={`${id}n`}
+        label={texts.operators.note}
+        hint={texts.operators.noteHint}
+        error={error !== null && error.field !== "minutes" ? error.message : null}
+        input={
+          <input value={note} autocomplete="off" onInput={(event) => renew(() => setNote(event.currentTarget.value))} />
+        }
+      />
+      <button type="submit" class="button" data-testid="grant" disabled={teams.length === 0}>
+        {texts.operators.grant}
+      </button>
+    </form>
+  );
+}
+
+function Create({ onDone }: { onDone: () => void }): JSX.Element {
+  const page = usePage();
+  const [names, setNames] = useState("");
+  const [amount, setAmount] = useState("");
+  const [error, setError] = useState<ApiError | null>(null);
+  const [made, setMade] = useState<BatchAnswer | null>(null);
+  const key = useRef(newKey());
+  const id = useId();
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    const teams = names.split(/[\s,]+/).filter(Boolean);
+    if (teams.length === 0) return setError(asApiError(new Error(texts.operators.teamsMissing)));
+    try {
+      const answer = await page.api.createTeams({ teams, minutes: amount === "" ? null : Number(amount) }, key.current);
+      told(page.tell, answer);
+      setMade(answer);
+      setError(null);
+      onDone();
+    } catch (problem) {
+      setError(asApiError(problem));
+    }
+  };
+  return (
+    <form class="card pad stack" onSubmit={(event) => void submit(event)} noValidate>
+      <h2>{texts.operators.createTitle}</h2>
+      <Field
+        id={`${id}n`}
+        label={texts.operators.teamNames}
+        hint={texts.operators.teamNamesHint}
+        error={error !== null && error.field !== "minutes" ? error.message : null}
+        input={
+          <input
+            value={names}
+            autocomplete="off"
+            data-testid="team-names"
+            onInput={(event) => {
+              key.current = newKey();
+              setNames(event.currentTarget.value);
+            }}
+          />
+        }
+      />
+      <Field
+        id={`${id}m`}
+        label={texts.operators.seasonMinutes}
+        hint={texts.operators.seasonHint}
+        error={error?.field === "minutes" ? error.message : null}
+        after={texts.start.minutes}
+        input={
+          <input
+            type="number"
+            value={amount}
+            onInput={(event) => {
+              key.current = newKey();
+              setAmount(event.currentTarget.value);
+            }}
+          />
+        }
+      />
+      <button type="submit" class="button" data-testid="create-teams">
+        {texts.operators.create}
+      </button>
+      {made?.results.map(
+        (each) =>
+          each.token !== null && (
+            <div key={each.team} class="token" data-testid="team-token">
+              <p>{texts.operators.mentorToken(each.team)}</p>
+              <div class="code">
+                <CopyButton text={each.token} />
+                <pre tabIndex={0}>{each.token}</pre>
+              </div>
+            </div>
+          ),
+      )}
+    </form>
+  );
+}

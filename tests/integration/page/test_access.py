@@ -1,0 +1,182 @@
+"""The page for everybody: axe finds nothing serious, keyboard alone suffices, nothing shifts, and pictures to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from shared.contract.jobs import JobState
+from shared.runtime.auth import Role
+from tests.integration.page.conftest import SOON
+from tests.support.browser import open_page
+from tests.support.room import Gateway, Room
+from tests.support.stack import CHECKOUT
+
+_AXE = CHECKOUT / "services" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+_SIZES = {"phone": (390, 844), "laptop": (1280, 860), "wall": (1920, 1080)}
+_PAGES = (
+    "datasets",
+    "start",
+    "models",
+    "model-details",
+    "model-graphs",
+    "model-export",
+    "model-failed",
+    "team",
+    "operators",
+    "operators/queue",
+    "operators/teams",
+    "operators/audit",
+)
+_WHAT = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
+# Sums every layout shift that no input has caused.
+_SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
+}).observe({type: 'layout-shift', buffered: true});
+"""
+
+
+def _hash(name: str, states: dict[JobState, str], dataset: str) -> str:
+    if name == "start":
+        return f"#/start?datasets={dataset}"
+    if name == "model-failed":
+        return f"#/models/{states[JobState.FAILED]}"
+    if name.startswith("model-"):
+        return f"#/models/{states[JobState.SUCCEEDED]}/{name.removeprefix('model-')}".removesuffix("/details")
+    return f"#/{name}"
+
+
+def _settled(page: Page) -> None:
+    expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=SOON)
+    expect(page.locator(".waiting")).to_have_count(0, timeout=SOON)
+    page.wait_for_timeout(400)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page(
+    browser: Browser,
+    doors: dict[Role, Gateway],
+    room: Room,
+    states: dict[JobState, str],
+    scheme: Literal["light", "dark"],
+) -> None:
+    dataset = room.do(room.scenes.dataset("Field photos"))
+    found: list[str] = []
+    with (
+        browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme=scheme) as context,
+        open_page(context, doors["admin"].url) as page,
+    ):
+        for name in _PAGES:
+            page.goto(f"{doors['admin'].url}/{_hash(name, states, dataset)}")
+            _settled(page)
+            page.evaluate(_AXE.read_text())
+            result: dict[str, Any] = page.evaluate(f"axe.run(document, {_WHAT})")
+            found += [
+                f"{name}: {one['impact']} {one['id']}: {[node['html'][:120] for node in one['nodes'][:3]]}"
+                for one in result["violations"]
+                if one["impact"] in {"serious", "critical"}
+            ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("size", _SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_shifts_or_overflows_and_there_are_pictures(
+    browser: Browser,
+    doors: dict[Role, Gateway],
+    room: Room,
+    states: dict[JobState, str],
+    shots: Path,
+    size: str,
+    scheme: Literal["light", "dark"],
+) -> None:
+    dataset = room.do(room.scenes.dataset("Field photos"))
+    width, height = _SIZES[size]
+    for name in _PAGES:
+        with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
+            context.add_init_script(_SHIFTS)
+            with open_page(context, f"{doors['admin'].url}/{_hash(name, states, dataset)}") as page:
+                _settled(page)
+                page.screenshot(path=shots / f"{name.replace('/', '-')}-{size}-{scheme}.png")
+                wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+                assert wider <= 0, f"{name} is {wider} pixels wider than a {size}"
+                assert page.evaluate("window.shifts") < 0.1, name
+
+
+def test_keyboard_alone_chooses_a_model_asks_to_stop_it_and_keeps_it(page: Page, room: Room) -> None:
+    job_id = room.do(room.scenes.queued("By keyboard"))
+    page.get_by_role("navigation").get_by_role("link", name="Models").press("Enter")
+    box = page.locator(f"[data-model-id='{job_id}']").get_by_role("checkbox").first
+    box.focus()
+    page.keyboard.press("Space")
+    expect(box).to_be_checked()
+    stop = page.get_by_test_id("stop-button")
+    stop.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    assert page.evaluate("document.querySelector('dialog').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(stop).to_be_focused()
+
+
+def test_the_first_tab_stop_skips_to_the_content(page: Page) -> None:
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_a_change_of_state_is_spoken(page: Page, room: Room) -> None:
+    job_id = room.do(room.scenes.queued("Spoken of"))
+    expect(page.locator(f"[data-model-id='{job_id}']")).to_be_attached(timeout=SOON)
+
+    async def stop() -> None:
+        await room.platform.api("POST", f"/jobs/{job_id}/stop")
+
+    room.do(stop())
+    expect(page.locator(".sr[aria-live=polite]").last).to_contain_text("Spoken of: CANCELED", timeout=SOON)
+
+
+def test_the_first_load_is_light(browser: Browser, doors: dict[Role, Gateway]) -> None:
+    """Everything until the page is live, as it is sent: under 150 kB."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        sizes: dict[str, int] = {}
+        page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))
+        page.goto(doors["viewer"].url)
+        expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=SOON)
+        loaded = {url: size for url, size in sizes.items() if "/api/" not in url}
+        assert loaded
+        assert sum(loaded.values()) < 150_000, loaded
+
+
+def test_a_part_of_the_page_that_cannot_be_fetched_says_so(browser: Browser, doors: dict[Role, Gateway]) -> None:
+    with browser.new_context() as context:
+        context.route("**/assets/team-*.js", lambda route: route.abort())
+        with open_page(context, f"{doors['viewer'].url}/#/team") as page:
+            expect(page.get_by_role("alert")).to_contain_text("couldn’t be fetched", timeout=SOON)
+            expect(page.get_by_role("button", name="Reload")).to_be_visible()
+            page.get_by_role("navigation").get_by_role("link", name="Datasets").click()
+            expect(page.locator("h1")).to_have_text("Datasets")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_code_is_copied_or_it_is_said_that_it_could_not_be(
+    browser: Browser, doors: dict[Role, Gateway], states: dict[JobState, str], allowed: bool
+) -> None:
+    with browser.new_context(permissions=["clipboard-read", "clipboard-write"] if allowed else []) as context:
+        if not allowed:  # as on a plain-HTTP address of a school's network
+            context.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+        with open_page(context, f"{doors['viewer'].url}/#/models/{states[JobState.SUCCEEDED]}/export") as page:
+            code = page.get_by_test_id("snippets")
+            code.get_by_role("button", name="Copy").click()
+            expect(code.locator(".copy")).to_have_text("Copied" if allowed else "Select and copy by hand")
+            if allowed:
+                assert "TfodProcessor" in page.evaluate("navigator.clipboard.readText()")

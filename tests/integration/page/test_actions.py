@@ -1,0 +1,183 @@
+"""What people do with models: more training, stop, delete, retry, approve; and why they can't, where they can't."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from shared.runtime.auth import Role
+from tests.integration.page.conftest import SOON
+from tests.support.browser import open_page
+from tests.support.room import Gateway, Room
+
+
+def _row(page: Page, job_id: str) -> Locator:
+    return page.locator(f"[data-model-id='{job_id}']")
+
+
+def _models(page: Page) -> None:
+    page.get_by_role("navigation").get_by_role("link", name="Models").click()
+
+
+def _choose(page: Page, *job_ids: str) -> None:
+    for job_id in job_ids:
+        _row(page, job_id).get_by_role("checkbox", name=re.compile("^Select ")).check()
+
+
+def test_more_training_goes_on_from_a_finished_model(page: Page, room: Room) -> None:
+    parent = room.do(room.scenes.succeeded("Grandparent"))
+    child = room.do(room.scenes.more(parent, "Parent"))
+    _models(page)
+    _choose(page, parent)
+    delete = page.get_by_test_id("delete-button")
+    expect(delete).to_have_attribute("aria-disabled", "true")
+    expect(page.get_by_text("“Parent” was trained on from it")).to_be_attached()
+
+    page.get_by_test_id("more-button").click()
+    expect(page.locator("h1")).to_have_text("More Training")
+    expect(page.get_by_test_id("plan-sentences")).to_contain_text("32 training pictures", timeout=SOON)
+    page.get_by_test_id("description").fill("Other child")
+    page.get_by_test_id("steps").fill("300")
+    page.get_by_test_id("start-submit").click()
+    other = page.get_by_test_id("model-row").filter(has_text="Other child")
+    expect(other.get_by_test_id("job-state")).to_be_visible(timeout=SOON)
+
+    _row(page, child).get_by_role("link").first.click()
+    lineage = page.get_by_test_id("lineage")
+    expect(lineage.get_by_role("link", name="Grandparent")).to_be_visible()
+    lineage.get_by_role("link", name="Grandparent").click()
+    expect(page.locator("h1")).to_have_text("Grandparent")
+    expect(lineage.get_by_role("link", name="Parent", exact=True)).to_be_visible()
+    expect(lineage.get_by_role("link", name="Other child")).to_be_visible()
+
+
+def test_several_are_stopped_at_once_after_a_question(page: Page, room: Room) -> None:
+    jobs = [room.do(room.scenes.queued(name)) for name in ("Left waiting", "Right waiting")]
+    _models(page)
+    _choose(page, *jobs)
+    expect(page.get_by_test_id("more-button")).to_have_attribute("aria-disabled", "true")
+    page.get_by_test_id("stop-button").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("it costs nothing")
+    page.get_by_test_id("confirm-button").click()
+    for job_id in jobs:
+        expect(_row(page, job_id).get_by_test_id("job-state")).to_have_attribute("data-state", "CANCELED", timeout=SOON)
+    # Both are selected still: now they can be deleted.
+    page.get_by_test_id("delete-button").click()
+    page.get_by_test_id("confirm-button").click()
+    for job_id in jobs:
+        expect(_row(page, job_id)).to_have_count(0, timeout=SOON)
+
+
+def test_try_again_later_names_the_limit_counts_down_and_starts_when_there_is_room(page: Page, room: Room) -> None:
+    label = "late"
+    job = room.do(room.scenes.submitted("Too early", label))
+    assert job["state"] == "TRY_AGAIN_LATER"
+    _models(page)
+    row = _row(page, job["id"])
+    explanation = row.get_by_test_id("explanation")
+    expect(explanation).to_contain_text("No trainer that could hold this job is running", timeout=SOON)
+    expect(explanation).to_contain_text(re.compile(r"Try again in 0:\d\d\."))
+    before = explanation.inner_text()
+    expect(explanation).not_to_have_text(before, timeout=SOON)
+
+    row.get_by_test_id("start-when-room").check()
+    expect(explanation).to_contain_text("It starts by itself as soon as there is room", timeout=SOON)
+    expect(row.get_by_test_id("start-when-room")).to_be_checked()
+    room.do(room.scenes.trainer(label))
+    expect(row.get_by_test_id("job-state")).to_have_attribute("data-state", "PREPARING", timeout=30_000)
+
+
+def test_a_retry_that_still_finds_no_room_says_so(page: Page, room: Room) -> None:
+    job_id = room.do(room.scenes.try_again_later("Still no room"))
+    _models(page)
+    _row(page, job_id).get_by_test_id("try-again").click()
+    expect(page.get_by_test_id("messages")).to_contain_text("“Still no room” can’t be queued now", timeout=SOON)
+
+
+def _capped(room: Room, minutes: int | None) -> None:
+    async def cap() -> Any:
+        return await room.platform.api("PATCH", "/team", {"member_cap_minutes": minutes})
+
+    room.do(cap())
+
+
+def test_a_mentor_approves_what_a_member_can_only_ask_for(
+    page: Page, browser: Browser, doors: dict[Role, Gateway], room: Room
+) -> None:
+    room.do(room.scenes.trainer("approval"))
+    _capped(room, 1)
+    try:
+        member = room.platform.caller("member", "Member")
+        job = room.do(room.scenes.submitted("Wants more", "approval", by=member))
+        assert job["reason"]["code"] == "needs_approval"
+        with browser.new_context() as context, open_page(context, doors["member"].url) as theirs:
+            row = _row(theirs, job["id"])
+            expect(row.get_by_test_id("explanation")).to_contain_text("without a mentor's approval", timeout=SOON)
+            expect(row.get_by_test_id("approve")).to_have_count(0)
+        _models(page)
+        _row(page, job["id"]).get_by_test_id("approve").click()
+        state = _row(page, job["id"]).get_by_test_id("job-state")
+        expect(state).to_have_attribute("data-state", "PREPARING", timeout=SOON)
+        expect(page.get_by_test_id("messages")).to_contain_text("“Wants more” is approved")
+    finally:
+        _capped(room, None)
+
+
+@pytest.mark.parametrize("role", ["viewer"])
+def test_a_viewer_sees_all_and_changes_nothing(page: Page, room: Room) -> None:
+    job_id = room.do(room.scenes.queued("Only looked at"))
+    _models(page)
+    _choose(page, job_id)
+    stop = page.get_by_test_id("stop-button")
+    expect(stop).to_have_attribute("aria-disabled", "true")
+    stop.hover()
+    expect(page.get_by_role("tooltip").filter(has_text="Your role is viewer").first).to_be_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Start Training").click()
+    expect(page.get_by_test_id("start-submit")).to_be_disabled()
+
+
+def test_graphs_zoom_compare_and_give_a_file(page: Page, room: Room) -> None:
+    first = room.do(room.scenes.succeeded("Graphed"))
+    room.do(room.scenes.succeeded("Beside it"))
+    page.goto(f"{page.url.split('#')[0]}#/models/{first}/graphs")
+    losses = page.get_by_test_id("graphs-loss")
+    expect(losses.locator("canvas")).to_have_count(4, timeout=SOON)
+    page.get_by_test_id("compare").locator("summary").click()
+    page.get_by_test_id("compare").get_by_label("Beside it").first.check()
+    expect(losses.locator(".chart").first).to_contain_text("Beside it · Evaluation", timeout=SOON)
+    page.get_by_test_id("compare").locator("summary").click()
+
+    plot = losses.locator(".u-over").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 60, steps=4)
+    page.mouse.up()
+    zoomed = page.get_by_role("button", name=re.compile(r"^Steps 1\d\d to 4\d\d$"))
+    zoomed.click()
+    expect(page.get_by_role("button", name="All steps")).to_have_attribute("aria-disabled", "true")
+    with page.expect_download(timeout=SOON) as download:
+        page.get_by_test_id("download-csv").click()
+    assert download.value.suggested_filename == "Graphed-metrics.csv"
+    lines = download.value.path().read_text().splitlines()
+    assert len(lines) == 1 + 2 * 6
+    assert lines[0].startswith("model,step,saved_at,stepping_seconds,training Loss/total_loss") or "Loss/" in lines[0]
+
+
+def test_export_gives_files_with_sizes_labels_and_code(page: Page, room: Room) -> None:
+    job_id = room.do(room.scenes.succeeded("Exported"))
+    page.goto(f"{page.url.split('#')[0]}#/models/{job_id}/export")
+    files = page.get_by_test_id("download-file")
+    expect(files).to_have_count(4, timeout=SOON)
+    expect(page.get_by_text("18.4 MB")).to_be_visible()
+    code = page.get_by_test_id("snippets")
+    expect(code).to_contain_text('LABELS = {"Ball", "Cube"}')
+    expect(code).to_contain_text(".setModelInputSize(300)")
+    code.get_by_role("button", name="Python").click()
+    expect(code).to_contain_text("Exported-float32.tflite")

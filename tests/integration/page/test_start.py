@@ -1,0 +1,168 @@
+"""Start Training: the figures follow what is typed, errors stand at their fields, and nothing ever stays grey."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from playwright.sync_api import Error, Page, Request, Route, expect
+
+from tests.integration.page.conftest import SOON
+from tests.support.room import Room
+
+
+@pytest.fixture
+def form(page: Page, room: Room) -> Page:
+    """The form with a dataset chosen and its plan there."""
+    room.do(room.scenes.dataset("Field photos"))
+    page.get_by_role("navigation").get_by_role("link", name="Start Training").click()
+    expect(page.get_by_test_id("start-submit")).to_be_disabled()
+    page.get_by_test_id("dataset-choice").get_by_label("Field photos").check()
+    expect(page.get_by_test_id("plan-sentences")).to_contain_text("32 training pictures", timeout=SOON)
+    return page
+
+
+def _usable(page: Page) -> None:
+    """Nothing is grey: every field takes input, the rest of the page can be reached."""
+    for name in ("description", "steps", "max-minutes", "when-room"):
+        expect(page.get_by_test_id(name)).to_be_enabled()
+    page.get_by_role("navigation").get_by_role("link", name="Models").click()
+    expect(page.locator("h1")).to_have_text("Models")
+
+
+def test_the_figures_are_the_manual_s_and_follow_what_is_typed(form: Page) -> None:
+    plan = form.locator(".plan")
+    # 32 pictures, batch 8: 4 steps an epoch; 100 epochs are 400 steps.
+    expect(form.get_by_test_id("steps")).to_have_value("400")
+    expect(plan).to_contain_text("400 steps make 100 epochs")
+    expect(form.get_by_test_id("use-recommended")).to_be_disabled()
+    form.get_by_test_id("steps").fill("1000")
+    expect(plan).to_contain_text("1,000 steps make 250 epochs", timeout=SOON)
+    form.get_by_test_id("use-recommended").click()
+    expect(plan).to_contain_text("400 steps make 100 epochs", timeout=SOON)
+    form.get_by_label("Training steps, as a slider").fill("720")
+    expect(form.get_by_test_id("steps")).to_have_value("720")
+    expect(plan).to_contain_text("720 steps make 180 epochs", timeout=SOON)
+    form.get_by_test_id("max-minutes").fill("1")
+    expect(plan).to_contain_text(re.compile(r"In 1 minutes about \d+ of 720 steps fit"), timeout=SOON)
+
+
+def test_only_the_last_of_many_keystrokes_is_asked_for(form: Page) -> None:
+    asked: list[Any] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/api/plans"):
+            asked.append(json.loads(request.post_data or "{}").get("steps"))
+
+    form.on("request", note)
+    form.get_by_test_id("steps").press_sequentially("0", delay=30)
+    form.get_by_test_id("steps").fill("")
+    form.get_by_test_id("steps").press_sequentially("1200", delay=30)
+    expect(form.locator(".plan")).to_contain_text("1,200 steps make", timeout=SOON)
+    assert asked[-1] == 1200
+    assert 12 not in asked
+
+
+def test_an_older_plan_that_comes_late_is_not_shown(form: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if json.loads(route.request.post_data or "{}").get("steps") == 500:
+            held.append(route)
+        else:
+            route.continue_()
+
+    form.route("**/api/plans", hold)
+    with form.expect_request("**/api/plans"):
+        form.get_by_test_id("steps").fill("500")
+    form.get_by_test_id("steps").fill("800")
+    expect(form.locator(".plan")).to_contain_text("800 steps make", timeout=SOON)
+    with suppress(Error):  # the page itself has given it up
+        held[0].continue_()
+    form.wait_for_timeout(500)
+    expect(form.locator(".plan")).to_contain_text("800 steps make")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", "9", "The number of steps must be from 20"),
+        ("max-minutes", "100000", "The maximum training time must be from 1 to 600 minutes"),
+        ("description", " ", "The description must have 1 to 30 characters"),
+    ],
+)
+def test_an_error_of_the_server_stands_at_its_field(form: Page, field: str, value: str, message: str) -> None:
+    form.get_by_test_id("description").fill("Wrong")
+    form.get_by_test_id(field).fill(value)
+    form.get_by_test_id("start-submit").click()
+    box = form.get_by_test_id(field)
+    expect(box).to_have_attribute("aria-invalid", "true", timeout=SOON)
+    expect(form.locator(f"[id='{box.get_attribute('aria-describedby')}']")).to_contain_text(message)
+    expect(form.get_by_test_id("start-submit")).to_be_enabled()
+    _usable(form)
+
+
+def test_it_starts_and_the_page_is_in_use_at_once(form: Page) -> None:
+    form.get_by_test_id("description").fill("Never grey")
+    form.get_by_test_id("start-submit").click()
+    row = form.get_by_test_id("model-row").filter(has_text="Never grey")
+    expect(row.get_by_test_id("job-state")).to_be_visible(timeout=SOON)
+    form.get_by_role("navigation").get_by_role("link", name="Start Training").click()
+    expect(form.get_by_test_id("description")).to_be_enabled()
+
+
+def test_a_request_that_fails_is_told_and_leaves_the_form_usable(form: Page) -> None:
+    form.route("**/api/jobs", lambda route: route.fulfill(status=500, body="no JSON at all"))
+    form.get_by_test_id("description").fill("Fails")
+    form.get_by_test_id("start-submit").click()
+    expect(form.get_by_test_id("start-error")).to_contain_text("HTTP 500", timeout=SOON)
+    expect(form.get_by_test_id("start-submit")).to_be_enabled()
+    _usable(form)
+
+
+def test_a_connection_that_drops_starts_one_job_however_often_it_is_pressed(form: Page, room: Room) -> None:
+    """The answer is lost on its way, not the request: the job exists when the user presses again."""
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if not lost:
+            lost.append(route.fetch().text())
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    form.route("**/api/jobs", lose)
+    form.get_by_test_id("description").fill("Just one")
+    form.get_by_test_id("start-submit").click()
+    expect(form.get_by_test_id("start-error")).to_contain_text("can’t be reached", timeout=SOON)
+    form.get_by_test_id("start-submit").click()
+    row = form.get_by_test_id("model-row").filter(has_text="Just one")
+    expect(row).to_have_count(1, timeout=SOON)
+    assert row.get_attribute("data-model-id") == json.loads(lost[0])["job"]["id"]
+
+
+def test_a_request_without_an_answer_keeps_nobody_waiting(form: Page) -> None:
+    held: list[Route] = []
+    form.route("**/api/jobs", lambda route: held.append(route))
+    form.get_by_test_id("description").fill("No answer")
+    form.get_by_test_id("start-submit").click()
+    # Meanwhile all can be changed, and after twenty seconds it can be sent again.
+    form.get_by_test_id("max-minutes").fill("7")
+    expect(form.get_by_test_id("start-error")).to_contain_text("No answer within 20 seconds", timeout=25_000)
+    expect(form.get_by_test_id("start-submit")).to_be_enabled()
+    held[0].abort()
+    _usable(form)
+
+
+def test_what_fails_after_the_page_was_left_is_told_there(form: Page) -> None:
+    held: list[Route] = []
+    form.route("**/api/jobs", lambda route: held.append(route))
+    form.get_by_test_id("description").fill("Left behind")
+    form.get_by_test_id("start-submit").click()
+    form.get_by_role("navigation").get_by_role("link", name="Datasets").click()
+    expect(form.locator("h1")).to_have_text("Datasets")
+    held[0].abort("connectionreset")
+    expect(form.get_by_test_id("messages")).to_contain_text("“Left behind” wasn’t started", timeout=SOON)

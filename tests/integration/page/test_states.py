@@ -1,0 +1,92 @@
+"""Each of the eleven states as the user sees it: its name, its word of explanation, and what can be done."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from shared.contract.jobs import MEANINGS, JobState
+from tests.integration.page.conftest import SOON
+from tests.support.room import Room
+
+# The explanation (a part of it), and the actions that are possible.
+_SEEN: dict[JobState, tuple[str, set[str]]] = {
+    JobState.QUEUED: ("Place 2 in the queue", {"stop"}),
+    JobState.PREPARING: (MEANINGS[JobState.PREPARING], {"stop"}),
+    JobState.RUNNING: ("left.", {"stop"}),
+    JobState.STOP_REQUESTED: (MEANINGS[JobState.STOP_REQUESTED], set()),
+    JobState.STOPPING: ("The maximum training time of 10 minutes was reached", set()),
+    JobState.SUCCEEDED: ("Check the metrics", {"more", "download", "delete"}),
+    JobState.STOPPED: ("Ended early with a checkpoint", {"more", "delete"}),
+    JobState.CANCELED: ("", {"delete"}),
+    JobState.FAILED: ("A training picture has boxes outside of the picture", {"more", "delete"}),
+    JobState.TRY_AGAIN_LATER: ("No trainer that could hold this job is running", {"retry", "delete"}),
+    JobState.STATE_UNSPECIFIED: ("found an inconsistency", set()),
+}
+
+
+def _possible(page: Page) -> set[str]:
+    """What the toolbar offers."""
+    buttons = {name: page.get_by_test_id(f"{name}-button") for name in ("more", "stop", "retry", "delete")}
+    found = {name for name, button in buttons.items() if button.get_attribute("aria-disabled") == "false"}
+    return found | ({"download"} if page.get_by_test_id("download-link").count() else set())
+
+
+def _choose(row: Locator) -> None:
+    row.get_by_role("checkbox", name=re.compile("^Select ")).check()
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_a_state_says_what_it_means_and_what_can_be_done(
+    page: Page, room: Room, states: dict[JobState, str], state: JobState
+) -> None:
+    explanation, actions = _SEEN[state]
+    # A stop without an answer is enforced after a lease: that one has to be fresh.
+    job_id = room.do(room.scenes.stop_requested()) if state is JobState.STOP_REQUESTED else states[state]
+    page.get_by_role("navigation").get_by_role("link", name="Models").click()
+    row = page.locator(f"[data-model-id='{job_id}']")
+    badge = row.get_by_test_id("job-state")
+    expect(badge).to_have_attribute("data-state", state, timeout=SOON)
+    expect(badge).to_have_text(state.replace("_", " "))
+    expect(row.get_by_test_id("explanation")).to_contain_text(explanation, timeout=SOON)
+    _choose(row)
+    assert _possible(page) == actions
+    for name in {"more", "stop", "retry", "delete"} - actions:
+        button = page.get_by_test_id(f"{name}-button")
+        reason = button.get_attribute("aria-describedby")
+        assert reason
+        expect(page.locator(f"[id='{reason}']")).not_to_be_empty()
+
+    row.get_by_role("link").first.click()
+    detail = page.get_by_test_id("model-page")
+    expect(detail.get_by_test_id("job-state").first).to_have_attribute("data-state", state)
+    expect(detail.get_by_test_id("minutes-card")).to_be_visible()
+
+
+def test_a_running_model_moves_each_second(page: Page, states: dict[JobState, str]) -> None:
+    row = page.locator(f"[data-model-id='{states[JobState.RUNNING]}']")
+    steps, time = row.get_by_test_id("steps-completed"), row.get_by_test_id("training-time")
+    before = steps.inner_text(), time.inner_text()
+    expect(steps).not_to_have_text(before[0], timeout=SOON)
+    expect(time).not_to_have_text(before[1], timeout=SOON)
+
+
+def test_a_failure_tells_reason_remedy_and_log(page: Page, states: dict[JobState, str]) -> None:
+    page.goto(f"{page.url.split('#')[0]}#/models/{states[JobState.FAILED]}")
+    card = page.get_by_test_id("failure")
+    expect(card).to_contain_text("Look at the dataset's warnings", timeout=SOON)
+    expect(card).to_contain_text("Its last checkpoint, at step 100, is kept")
+    expect(card.locator("pre")).to_contain_text("the loss is not a number", timeout=SOON)
+
+
+def test_minutes_add_up_and_say_why(page: Page, states: dict[JobState, str]) -> None:
+    page.goto(f"{page.url.split('#')[0]}#/models/{states[JobState.STOPPED]}")
+    card = page.get_by_test_id("minutes-card")
+    expect(card).to_contain_text("Time spent on the 213 steps that are saved.", timeout=SOON)
+    reserved, used, back = (
+        int(minutes) * 60 + int(seconds)
+        for minutes, seconds in (text.split(":") for text in card.locator("dd").all_inner_texts())
+    )
+    assert (reserved, used + back) == (600, 600)

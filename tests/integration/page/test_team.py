@@ -1,0 +1,127 @@
+"""The Team page and the Operators page, by the people they are for."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from shared.runtime.auth import Role
+from tests.integration.page.conftest import SOON
+from tests.support.browser import open_page
+from tests.support.room import Gateway, Room
+
+
+def _section(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).first.click()
+
+
+def test_the_statement_tells_where_the_minutes_went(page: Page, room: Room) -> None:
+    job_id, trainer = room.do(room.scenes.run("Paid for", steps=600))
+    room.do(room.scenes.succeed(job_id, trainer))
+    _section(page, "Team")
+    ledger = page.get_by_test_id("ledger")
+    expect(ledger.locator("tr").filter(has_text="Paid for").filter(has_text="Used")).to_contain_text(
+        "\u22124:10", timeout=SOON
+    )
+    with page.expect_download(timeout=SOON) as download:
+        page.get_by_test_id("ledger-csv").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    used = next(row for row in rows if row["job_id"] == job_id and row["kind"] == "use")
+    assert used["seconds"] == "-250"
+    # The first line of the page is the last of the file, with the same balance.
+    balance = int(rows[-1]["balance_seconds"])
+    assert ledger.locator("tbody tr").first.locator("td").last.inner_text() == f"{balance // 60:,}:{balance % 60:02}"
+
+
+def test_a_mentor_adds_somebody_changes_the_role_and_removes_them(page: Page, room: Room) -> None:
+    _section(page, "Team")
+    members = page.get_by_test_id("members")
+    page.get_by_test_id("member-add").click()
+    expect(members).to_contain_text("Give a name.")
+    page.get_by_test_id("member-name").fill("Grace")
+    page.get_by_test_id("member-add").click()
+    token = page.get_by_test_id("member-token").locator("pre")
+    expect(token).not_to_be_empty(timeout=SOON)
+    members.get_by_label("Role of Grace").select_option("viewer")
+
+    async def role() -> str:
+        answer = await room.platform.api("GET", "/team")
+        return next((str(one["role"]) for one in answer["members"] if one["name"] == "Grace"), "gone")
+
+    page.wait_for_timeout(500)
+    assert room.do(role()) == "viewer"
+    members.get_by_role("button", name="Remove Grace").click()
+    page.get_by_test_id("confirm-button").click()
+    expect(members.get_by_text("Grace", exact=True)).to_have_count(0, timeout=SOON)
+    assert room.do(role()) == "gone"
+
+
+@pytest.mark.parametrize("role", ["member"])
+def test_a_member_reads_and_neither_changes_the_list_nor_operates(page: Page) -> None:
+    _section(page, "Team")
+    members = page.get_by_test_id("members")
+    expect(members).to_contain_text("A mentor can change this list", timeout=SOON)
+    expect(page.get_by_test_id("member-name")).to_have_count(0)
+    expect(page.get_by_role("navigation").get_by_role("link", name="Operators")).to_have_count(0)
+    page.goto(f"{page.url.split('#')[0]}#/operators")
+    expect(page.get_by_text("This page is for operators.")).to_be_visible()
+
+
+@pytest.mark.parametrize("role", ["admin"])
+class TestOperators:
+    """What whoever runs the room does."""
+
+    def test_ends_a_job_in_the_queue_with_a_reason_that_the_team_sees(
+        self, page: Page, browser: Browser, doors: dict[Role, Gateway], room: Room
+    ) -> None:
+        job_id = room.do(room.scenes.queued("In the way"))
+        _section(page, "Operators")
+        page.get_by_role("link", name="Queue").click()
+        row = page.get_by_test_id("queue-row").filter(has_text="In the way")
+        row.get_by_label("Priority of In the way").fill("7")
+        row.get_by_role("button", name="Save").click()
+        first = page.get_by_test_id("queue-row").first
+        expect(first).to_contain_text("In the way", timeout=SOON)
+        first.get_by_test_id("end-job").click()
+        page.get_by_test_id("end-confirm").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Give the team a reason.")
+        page.get_by_test_id("end-reason").fill("The lab closes")
+        page.get_by_test_id("end-confirm").click()
+        expect(row).to_have_count(0, timeout=SOON)
+        with browser.new_context() as context, open_page(context, doors["viewer"].url) as theirs:
+            theirs.goto(f"{theirs.url.split('#')[0]}#/models/{job_id}")
+            expect(theirs.get_by_test_id("notices")).to_contain_text(
+                "Ended by an operator: The lab closes", timeout=SOON
+            )
+        page.get_by_role("link", name="Audit").click()
+        expect(page.get_by_test_id("audit")).to_contain_text("reason: The lab closes", timeout=SOON)
+
+    def test_makes_teams_grants_minutes_closes_and_opens_training(self, page: Page) -> None:
+        _section(page, "Operators")
+        page.get_by_role("link", name="Teams").click()
+        page.get_by_test_id("team-names").fill("red-1, red-2")
+        page.get_by_test_id("create-teams").click()
+        expect(page.get_by_test_id("team-token")).to_have_count(2, timeout=SOON)
+        row = page.get_by_test_id("team-row").filter(has_text="red-1")
+        expect(row).to_contain_text("6,000", timeout=SOON)
+        row.get_by_role("checkbox").check()
+        page.get_by_test_id("grant-minutes").fill("30")
+        page.get_by_test_id("grant").click()
+        expect(row).to_contain_text("6,030", timeout=SOON)
+        page.get_by_role("button", name="Close training").click()
+        expect(row).to_contain_text("Closed", timeout=SOON)
+        page.get_by_role("button", name="Open training").click()
+        expect(row).not_to_contain_text("Closed", timeout=SOON)
+
+    def test_drains_a_trainer(self, page: Page, room: Room) -> None:
+        trainer = room.do(room.scenes.trainer("to-drain"))
+        _section(page, "Operators")
+        row = page.get_by_test_id("trainer-row").filter(has_text=trainer.id)
+        expect(row).to_contain_text("Live", timeout=SOON)
+        row.get_by_test_id("drain").click()
+        page.get_by_test_id("confirm-button").click()
+        expect(row).to_contain_text("Draining", timeout=SOON)
+        assert trainer.drains == 1

@@ -1,0 +1,60 @@
+"""Headless Chromium for tests of the page: which one, with which switches, and a page whose console must stay clean."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from deploy.local.machine import BROWSERS
+from tests.support.fixtures import missing
+from tests.support.stack import CHECKOUT
+
+PICTURES = CHECKOUT / "test-artifacts"
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# While a service is away, the browser itself logs what it couldn't reach or was refused.
+_BROWSERS_OWN = ("WebSocket", "Failed to load resource", "net::ERR_")
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """The one that CHROMIUM names, else Debian's Chromium or Google Chrome, else Playwright's own."""
+    with sync_playwright() as playwright:
+        usual = (path for name in BROWSERS if (path := shutil.which(name)))
+        program = os.environ.get("CHROMIUM") or next(usual, None) or playwright.chromium.executable_path
+        if shutil.which(program) is None:
+            missing("no Chromium: `make test` installs one; without it set CHROMIUM to a browser's path")
+        opened = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def open_page(context: BrowserContext, url: str) -> Iterator[Page]:
+    """A page; an error on its console fails the test (so does what the content policy forbids), and so does a reload."""
+    opened = context.new_page()
+    problems: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            problems.append(message.text)
+
+    opened.on("console", heard)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(url)
+    opened.evaluate("window.sameDocument = true")
+    yield opened
+    assert opened.evaluate("window.sameDocument"), "the page was reloaded"
+    opened.close()
+    assert not [problem for problem in problems if not any(word in problem for word in _BROWSERS_OWN)]

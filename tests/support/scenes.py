@@ -1,0 +1,304 @@
+"""Jobs brought into a wished-for state by real services and scripted trainers, with metrics that look like a training's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.contract.events import (
+    ModelExported,
+    TrainingCheckpointed,
+    TrainingEnded,
+    TrainingNoticed,
+    TrainingProgressed,
+)
+from shared.contract.jobs import JobState
+from shared.contract.views import ExportedFile, Reason
+from tests.support.running import Caller
+from tests.support.scheduling import Platform, ScriptedTrainer, until
+from tests.support.voc import frames, write_zip
+
+_PACE = 2.4  # steps a second
+_LOSSES = ("classification_loss", "localization_loss", "regularization_loss")
+_LOG = """\
+loading 160 training pictures from 5 shards
+building ssd_mobilenet_v2_320x320: 4,648,582 parameters
+step 1: total loss 4.9121
+step 100: total loss 2.1160, saved
+step 187: the loss is not a number
+the same with a tenth of the learning rate
+step 112: the loss is not a number"""
+
+
+class Scenes:
+    """Makes datasets and jobs; each job that a trainer must hold gets a trainer of its own, found by a label."""
+
+    def __init__(self, platform: Platform, database: Any) -> None:
+        self._platform, self._database = platform, database
+        self._trainers: list[ScriptedTrainer] = []
+        self._running: list[asyncio.Task[None]] = []
+        self._datasets: dict[str, str] = {}
+
+    async def end(self) -> None:
+        """Let go of the trainers."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        for trainer in self._trainers:
+            await trainer.silence()
+
+    async def dataset(self, name: str, labels: tuple[str, ...] = ("Ball", "Cube"), pictures: int = 40) -> str:
+        """A dataset, made at the first call; its id."""
+        if name not in self._datasets:
+            archive = write_zip(self._platform.folder / f"{uuid.uuid4().hex}.zip", frames(pictures, labels))
+            url = f"{self._platform.dataset.url}/api/datasets?name={name}&eval_percent=20"
+            status, content = await self._platform.call("POST", url, data=archive.read_bytes())
+            assert status == 201, content
+            self._datasets[name] = content["dataset"]["id"]
+        return self._datasets[name]
+
+    async def trainer(self, label: str, *, draining: bool = False) -> ScriptedTrainer:
+        """A trainer with this label, known to the scheduler."""
+        trainer = ScriptedTrainer(self._platform, row=label)
+        trainer.fields["draining"] = draining
+        await trainer.start()
+        self._trainers.append(trainer)
+        admin = self._platform.caller("admin")
+
+        async def known() -> bool:
+            answer = await self._platform.api("GET", "/trainers", by=admin)
+            return any(one["id"] == trainer.id for one in answer["trainers"])
+
+        await until(known)
+        return trainer
+
+    async def submitted(self, description: str, label: str, by: Caller | None = None, **fields: Any) -> dict[str, Any]:
+        """A job as its submission was answered."""
+        wanted = {"description": description, "steps": 600, "max_minutes": 10, **fields}
+        status, content = await self._platform.submit(
+            await self.dataset("Field photos"), by=by, requires={"row": label}, **wanted
+        )
+        assert status == 201, content
+        return dict(content["job"])
+
+    async def held(self, description: str, **fields: Any) -> tuple[str, ScriptedTrainer]:
+        """A job that a trainer holds, PREPARING."""
+        label = uuid.uuid4().hex[:8]
+        trainer = await self.trainer(label)
+        job_id = (await self.submitted(description, label, **fields))["id"]
+        await trainer.holds(job_id)
+        await self._platform.in_state(job_id, "PREPARING")
+        return job_id, trainer
+
+    async def run(self, description: str, steps: int = 0, **fields: Any) -> tuple[str, ScriptedTrainer]:
+        """A job that is RUNNING, with a checkpoint each 100 steps up to `steps`."""
+        job_id, trainer = await self.held(description, **fields)
+        await trainer.started(job_id, 1)
+        await self._platform.in_state(job_id, "RUNNING")
+        notice = Reason(code="pretrained_backbone", message="Training starts from ImageNet weights.")
+        await trainer.say(TrainingNoticed(notice=notice), job_id, 1)
+        for step in range(100, steps + 1, 100):
+            await self.checkpoint(trainer, job_id, step)
+        if steps:
+            await self._platform.job(job_id, lambda change: change.job.steps_completed == steps)
+        return job_id, trainer
+
+    async def checkpoint(self, trainer: ScriptedTrainer, job_id: str, step: int, attempt: int = 1) -> None:
+        """A checkpoint with all metrics."""
+        precision = 0.62 * (1 - math.exp(-step / 260))
+        fact = TrainingCheckpointed(
+            step=step,
+            stepping_seconds=step / _PACE,
+            prefix=f"jobs/{job_id}/checkpoints/{step:08d}-a{attempt}",
+            saved_at=datetime.now(UTC),
+            training={**_losses(step, 1.0), "learning_rate": _rate(step), "steps_per_sec": _PACE},
+            evaluation={
+                "DetectionBoxes_Precision/mAP": precision,
+                "DetectionBoxes_Precision/mAP@.50IOU": min(1, precision * 1.5),
+                "DetectionBoxes_Precision/mAP@.75IOU": precision * 0.98,
+                "DetectionBoxes_Precision/mAP (large)": precision * 1.05,
+                "DetectionBoxes_Precision/mAP (medium)": precision * 0.7,
+                "DetectionBoxes_Precision/mAP (small)": -1.0,
+                "DetectionBoxes_Recall/AR@1": precision * 0.9,
+                "DetectionBoxes_Recall/AR@10": precision * 1.1,
+                "DetectionBoxes_Recall/AR@100": precision * 1.15,
+                "DetectionBoxes_Recall/AR@100 (large)": precision * 1.2,
+                "DetectionBoxes_Recall/AR@100 (medium)": precision * 0.8,
+                "DetectionBoxes_Recall/AR@100 (small)": -1.0,
+                **_losses(step, 1.12),
+            },
+            best=True,
+        )
+        await trainer.say(fact, job_id, attempt)
+
+    async def progress(self, trainer: ScriptedTrainer, job_id: str, step: int, attempt: int = 1) -> None:
+        """What a trainer says about once a second."""
+        fact = TrainingProgressed(
+            step=step,
+            stepping_seconds=step / _PACE,
+            steps_per_second=_PACE,
+            learning_rate=_rate(step),
+            losses=_losses(step, 1.0),
+        )
+        await trainer.say(fact, job_id, attempt)
+
+    def keep_running(self, trainer: ScriptedTrainer, job_id: str, step: int, requested: int = 600) -> None:
+        """From `step` on, progress each second and a checkpoint each 100 steps, never to the end."""
+
+        async def go() -> None:
+            made, saved = float(step), step // 100 * 100
+            while True:
+                made = min(made + _PACE, requested - 1)
+                await self.progress(trainer, job_id, int(made))
+                if made >= saved + 100:
+                    saved += 100
+                    await self.checkpoint(trainer, job_id, saved)
+                await asyncio.sleep(1)
+
+        self._running.append(asyncio.create_task(go()))
+
+    async def succeed(self, job_id: str, trainer: ScriptedTrainer, steps: int = 600) -> None:
+        """To the end, with exported files."""
+        files = [
+            ExportedFile(format="float32", name="model-float32.tflite", bytes=18_400_000, sha256="a" * 64),
+            ExportedFile(format="float16", name="model-float16.tflite", bytes=9_300_000, sha256="b" * 64),
+            ExportedFile(format="int8", name="model-int8.tflite", bytes=5_200_000, sha256="c" * 64),
+            ExportedFile(format="labels", name="labels.txt", bytes=10, sha256="d" * 64),
+        ]
+        await trainer.say(ModelExported(step=steps, prefix=f"jobs/{job_id}/model-a1", files=files), job_id, 1)
+        await self._platform.job(job_id, lambda change: change.job.export is not None)
+        await trainer.ended(job_id, 1, "succeeded", steps, steps / _PACE)
+        await self._platform.in_state(job_id, "SUCCEEDED")
+
+    async def succeeded(self, description: str = "BallsModel") -> str:
+        """A model that is done."""
+        job_id, trainer = await self.run(description, steps=600)
+        await self.succeed(job_id, trainer)
+        return job_id
+
+    async def more(self, parent_id: str, description: str) -> str:
+        """A child of a finished model, RUNNING, ever."""
+        label = uuid.uuid4().hex[:8]
+        trainer = await self.trainer(label)
+        body = {"description": description, "steps": 600, "max_minutes": 10, "requires": {"row": label}}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = await self._platform.api("POST", f"/jobs/{parent_id}/more", body, expect=201, headers=headers)
+        job_id = str(answer["job"]["id"])
+        await trainer.holds(job_id)
+        await trainer.started(job_id, 1)
+        for step in (100, 200, 300):
+            await self.checkpoint(trainer, job_id, step)
+        self.keep_running(trainer, job_id, 312)
+        return job_id
+
+    # --- the eleven states -------------------------------------------------------------------------------------------
+
+    async def queued(self, description: str = "Waits") -> str:
+        """Waits for a trainer that takes none just now."""
+        if "queue" not in self._datasets:
+            self._datasets["queue"] = (await self.trainer("queue", draining=True)).id
+        return str((await self.submitted(description, "queue"))["id"])
+
+    async def preparing(self) -> str:
+        return (await self.held("Prepares"))[0]
+
+    async def running(self) -> str:
+        job_id, trainer = await self.run("Runs", steps=200)
+        self.keep_running(trainer, job_id, 214)
+        return job_id
+
+    async def stop_requested(self) -> str:
+        job_id, trainer = await self.run("Was told to stop", steps=100)
+        await trainer.beat()
+        await self._platform.api("POST", f"/jobs/{job_id}/stop")
+        return job_id
+
+    async def stopping(self) -> str:
+        job_id, trainer = await self.run("Saves its work", steps=100)
+        await trainer.stopping(job_id, 1, "time_limit", step=140)
+        await self._platform.in_state(job_id, "STOPPING")
+        return job_id
+
+    async def stopped(self, description: str = "Stopped early") -> str:
+        job_id, trainer = await self.run(description, steps=200)
+        await self._platform.api("POST", f"/jobs/{job_id}/stop")
+        await trainer.stopping(job_id, 1, "user", step=213)
+        await self.checkpoint(trainer, job_id, 213)
+        await trainer.ended(job_id, 1, "stopped", 213, 213 / _PACE)
+        await self._platform.in_state(job_id, "STOPPED")
+        return job_id
+
+    async def canceled(self) -> str:
+        job_id = str((await self.submitted("Changed my mind", "queue"))["id"])
+        if (await self._platform.job(job_id, lambda _: True)).job.state == JobState.QUEUED:
+            await self._platform.api("POST", f"/jobs/{job_id}/stop")
+        return job_id
+
+    async def failed(self) -> str:
+        job_id, trainer = await self.run("Diverged", steps=100)
+        reason = Reason(
+            code="labels_out_of_range",
+            message="A training picture has boxes outside of the picture, which the input can't read.",
+            remedy="Look at the dataset's warnings, mend those boxes, and train again.",
+        )
+        trainer.held.pop((job_id, 1), None)
+        fact = TrainingEnded(
+            outcome="failed",
+            step=187,
+            checkpoint_step=100,
+            stepping_seconds=100 / _PACE,
+            reason=reason,
+            log_tail=_LOG.splitlines(),
+        )
+        await trainer.say(fact, job_id, 1)
+        await self._platform.in_state(job_id, "FAILED")
+        return job_id
+
+    async def try_again_later(self, description: str = "No room") -> str:
+        job = await self.submitted(description, f"none-{uuid.uuid4().hex[:6]}")
+        assert job["state"] == "TRY_AGAIN_LATER", job
+        return str(job["id"])
+
+    async def unspecified(self) -> str:
+        """A write that no scheduler makes: the reservation is gone from the ledger."""
+        job_id, _ = await self.run("Odd", steps=100)
+        changed = await self._database["jobs"].update_one(
+            {"_id": job_id}, {"$set": {"ledger": []}, "$inc": {"view.version": 1}}
+        )
+        assert changed.matched_count == 1
+        await self._platform.in_state(job_id, "STATE_UNSPECIFIED")
+        return job_id
+
+    async def every_state(self) -> dict[JobState, str]:
+        """A job in each state; ids by state."""
+        await self.dataset("Field photos")
+        await self.queued("Waits first")
+        makers: dict[JobState, Callable[[], Awaitable[str]]] = {
+            JobState.CANCELED: self.canceled,
+            JobState.STOPPED: self.stopped,
+            JobState.FAILED: self.failed,
+            JobState.STATE_UNSPECIFIED: self.unspecified,
+            JobState.SUCCEEDED: self.succeeded,
+            JobState.TRY_AGAIN_LATER: self.try_again_later,
+            JobState.PREPARING: self.preparing,
+            JobState.STOPPING: self.stopping,
+            JobState.QUEUED: self.queued,
+            JobState.RUNNING: self.running,
+            JobState.STOP_REQUESTED: self.stop_requested,
+        }
+        return {state: await make() for state, make in makers.items()}
+
+
+def _losses(step: int, factor: float) -> dict[str, float]:
+    parts = (3.2 * math.exp(-step / 180) + 0.34, 0.9 * math.exp(-step / 240) + 0.17, 0.143)
+    wave = 1 + 0.05 * math.sin(step / 17)
+    named = {f"Loss/{name}": factor * wave * part for name, part in zip(_LOSSES, parts, strict=True)}
+    return {**named, "Loss/total_loss": sum(named.values())}
+
+
+def _rate(step: int) -> float:
+    return 0.02 * min(1.0, step / 100) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / 600)))
