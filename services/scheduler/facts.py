@@ -201,6 +201,10 @@ def _with_remedy(job: Job, reason: Reason | None) -> Job | None:
                 f"Trainer {trainer} made no more steps and was stopped. The job goes on {at}, elsewhere if it can."
             )
             job = replace(job, avoid=avoiding(job, view.trainer))
+        case "artifacts_unavailable":
+            # One trainer's network may be at fault, or the store is back by the time the job's turn comes.
+            message = f"Trainer {view.trainer} couldn't reach the artifact store. The job goes on {at}, elsewhere if it can."
+            job = replace(job, avoid=avoiding(job, view.trainer))
         case "out_of_memory" if view.batch_size >= 2:
             half = view.batch_size // 2
             message = f"A batch of {view.batch_size} pictures didn't fit into memory. The job goes on {at} with {half} a step."

@@ -85,7 +85,7 @@ def test_a_stop_that_a_drain_met_ends_the_job_as_a_stop() -> None:
     assert reason.code == "time_limit"
 
 
-@pytest.mark.parametrize("code", ["out_of_memory", "nan_loss", "stalled"])
+@pytest.mark.parametrize("code", ["out_of_memory", "nan_loss", "stalled", "artifacts_unavailable"])
 def test_a_remedy_is_used_once_and_never_where_the_job_was_to_end(code: str) -> None:
     again = facts.ended(with_checkpoint(running()), 1, failed(code), after(70)).job
     assert (again.view.state, again.front, again.remedies) == (JobState.QUEUED, True, [code])
@@ -107,7 +107,8 @@ def test_what_a_remedy_changes() -> None:
     slow = facts.ended(running(), 1, failed("nan_loss"), after(70)).job
     assert slow.view.learning_rate_scale == pytest.approx(0.1)
     assert "from the start" in slow.view.notices[-1].message
-    assert facts.ended(job, 1, failed("stalled"), after(70)).job.avoid == ["t1"]
+    for code in ("stalled", "artifacts_unavailable"):
+        assert facts.ended(job, 1, failed(code), after(70)).job.avoid == ["t1"]
     # One picture a step can't be halved, and an unknown failure has no remedy.
     tiny = replace(job, view=replace(job.view, batch_size=1))
     assert facts.ended(tiny, 1, failed("out_of_memory"), after(70)).job.view.state is JobState.FAILED
