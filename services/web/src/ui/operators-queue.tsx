@@ -169,7 +169,7 @@ function Unspecified({ jobs, onDone }: { jobs: readonly HeldJobRow[]; onDone: ()
     <section class="card pad" data-testid="unspecified">
       <h2>{texts.operators.unspecified}</h2>
       <p class="muted small-text">{texts.operators.unspecifiedHint}</p>
-      <ul class="files">
+      <ul class="files wraps">
         {jobs.map((job) => (
           <li key={job.job_id}>
             <StateBadge state={job.state} />
