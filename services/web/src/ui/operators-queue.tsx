@@ -22,7 +22,8 @@ export function QueueTab(): JSX.Element {
     <>
       {problem !== null && <Problem problem={problem} />}
       {data !== null && data.unspecified.length > 0 && <Unspecified jobs={data.unspecified} onDone={again} />}
-      <section class="card" data-testid="room-queue">
+      {/* Another element once it is known what stands above it: what waits is replaced, not pushed down. */}
+      <section class="card" data-testid="room-queue" key={data === null ? "unknown" : "known"}>
         {data === null ? (
           <Waiting rows={3} />
         ) : data.queue.length === 0 ? (
