@@ -13,7 +13,7 @@ from tests.support.room import Room
 
 # The explanation (a part of it), and the actions that are possible.
 _SEEN: dict[JobState, tuple[str, set[str]]] = {
-    JobState.QUEUED: ("Place 2 in the queue", {"stop"}),
+    JobState.QUEUED: ("in the queue", {"stop"}),
     JobState.PREPARING: (MEANINGS[JobState.PREPARING], {"stop"}),
     JobState.RUNNING: ("left.", {"stop"}),
     JobState.STOP_REQUESTED: (MEANINGS[JobState.STOP_REQUESTED], set()),

@@ -174,7 +174,10 @@ const Row = memo(function Row({ model, chosen, onChoose }: RowProps): JSX.Elemen
   const { columns } = texts.models;
   const map = precision(model.checkpoint?.map);
   const best = precision(model.checkpoint?.best_map);
-  const from = model.parent_description;
+  const from =
+    model.parent_description === null
+      ? startingModelName(model.starting_model)
+      : texts.models.moreOf(model.parent_description);
   return (
     <InSight.Provider value={inSight}>
       <tr
@@ -196,10 +199,10 @@ const Row = memo(function Row({ model, chosen, onChoose }: RowProps): JSX.Elemen
         <th scope="row" role="rowheader" class="title-cell">
           <a href={hashOf({ page: "model", id: model.id, tab: "details" })}>{model.description}</a>
           <span class="muted small-text">{model.dataset_names.join(", ")}</span>
-          <span class="muted small-text starting-below">{startingModelName(model.starting_model)}</span>
+          <span class="muted small-text starting-below">{from}</span>
         </th>
         <td role="cell" class="starting" data-label={columns.startingModel}>
-          {from === null ? startingModelName(model.starting_model) : texts.models.moreOf(from)}
+          {from}
         </td>
         <td role="cell" class="state-cell">
           <StateBadge state={model.state} />

@@ -22,7 +22,8 @@ export function QueueTab(): JSX.Element {
     <>
       {problem !== null && <Problem problem={problem} />}
       {data !== null && data.unspecified.length > 0 && <Unspecified jobs={data.unspecified} onDone={again} />}
-      <section class="card" data-testid="room-queue">
+      {/* Another element once it is known what stands above it: what waits is replaced, not pushed down. */}
+      <section class="card" data-testid="room-queue" key={data === null ? "unknown" : "known"}>
         {data === null ? (
           <Waiting rows={3} />
         ) : data.queue.length === 0 ? (
@@ -169,7 +170,7 @@ function Unspecified({ jobs, onDone }: { jobs: readonly HeldJobRow[]; onDone: ()
     <section class="card pad" data-testid="unspecified">
       <h2>{texts.operators.unspecified}</h2>
       <p class="muted small-text">{texts.operators.unspecifiedHint}</p>
-      <ul class="files">
+      <ul class="files wraps">
         {jobs.map((job) => (
           <li key={job.job_id}>
             <StateBadge state={job.state} />
