@@ -42,6 +42,7 @@ class Scenes:
         self._trainers: list[ScriptedTrainer] = []
         self._running: list[asyncio.Task[None]] = []
         self._datasets: dict[str, str] = {}
+        self._taken = False
 
     async def end(self) -> None:
         """Let go of the trainers."""
@@ -61,10 +62,9 @@ class Scenes:
             self._datasets[name] = content["dataset"]["id"]
         return self._datasets[name]
 
-    async def trainer(self, label: str, *, draining: bool = False) -> ScriptedTrainer:
+    async def trainer(self, label: str) -> ScriptedTrainer:
         """A trainer with this label, known to the scheduler."""
         trainer = ScriptedTrainer(self._platform, row=label)
-        trainer.fields["draining"] = draining
         await trainer.start()
         self._trainers.append(trainer)
         admin = self._platform.caller("admin")
@@ -198,9 +198,13 @@ class Scenes:
     # --- the eleven states -------------------------------------------------------------------------------------------
 
     async def queued(self, description: str = "Waits") -> str:
-        """Waits for a trainer that takes none just now."""
-        if "queue" not in self._datasets:
-            self._datasets["queue"] = (await self.trainer("queue", draining=True)).id
+        """Waits for a trainer whose only slot is taken, for ever."""
+        if not self._taken:
+            self._taken = True
+            trainer = await self.trainer("queue")
+            holder = str((await self.submitted("In front", "queue"))["id"])
+            await trainer.holds(holder)
+            await self._platform.in_state(holder, "PREPARING")
         return str((await self.submitted(description, "queue"))["id"])
 
     async def preparing(self) -> str:
@@ -233,9 +237,8 @@ class Scenes:
         return job_id
 
     async def canceled(self) -> str:
-        job_id = str((await self.submitted("Changed my mind", "queue"))["id"])
-        if (await self._platform.job(job_id, lambda _: True)).job.state == JobState.QUEUED:
-            await self._platform.api("POST", f"/jobs/{job_id}/stop")
+        job_id = await self.queued("Changed my mind")
+        await self._platform.api("POST", f"/jobs/{job_id}/stop")
         return job_id
 
     async def failed(self) -> str:

@@ -79,7 +79,7 @@ def test_try_again_later_names_the_limit_counts_down_and_starts_when_there_is_ro
     _models(page)
     row = _row(page, job["id"])
     explanation = row.get_by_test_id("explanation")
-    expect(explanation).to_contain_text("No trainer that could hold this job is running", timeout=SOON)
+    expect(explanation).to_contain_text("No trainer that takes jobs could hold this one", timeout=SOON)
     expect(explanation).to_contain_text(re.compile(r"Try again in 0:\d\d\."))
     before = explanation.inner_text()
     expect(explanation).not_to_have_text(before, timeout=SOON)

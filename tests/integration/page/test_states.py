@@ -22,7 +22,7 @@ _SEEN: dict[JobState, tuple[str, set[str]]] = {
     JobState.STOPPED: ("Ended early with a checkpoint", {"more", "delete"}),
     JobState.CANCELED: ("", {"delete"}),
     JobState.FAILED: ("A training picture has boxes outside of the picture", {"more", "delete"}),
-    JobState.TRY_AGAIN_LATER: ("No trainer that could hold this job is running", {"retry", "delete"}),
+    JobState.TRY_AGAIN_LATER: ("No trainer that takes jobs could hold this one", {"retry", "delete"}),
     JobState.STATE_UNSPECIFIED: ("found an inconsistency", set()),
 }
 

@@ -172,4 +172,6 @@ def _nobody_is_connected(room: Room) -> None:
 
 def _still(rows: list[str]) -> list[str]:
     """Rows without what moves by itself: jobs that run, and forecasts that count down."""
-    return [row for row in rows if not re.search(r"RUNNING|Try again|any moment|starts|ends", row)]
+    return [
+        row for row in rows if not re.search(r"RUNNING|STOP REQUESTED|STOPPING|Try again|any moment|starts|ends", row)
+    ]
