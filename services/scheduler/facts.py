@@ -203,7 +203,9 @@ def _with_remedy(job: Job, reason: Reason | None) -> Job | None:
             job = replace(job, avoid=avoiding(job, view.trainer))
         case "artifacts_unavailable":
             # One trainer's network may be at fault, or the store is back by the time the job's turn comes.
-            message = f"Trainer {view.trainer} couldn't reach the artifact store. The job goes on {at}, elsewhere if it can."
+            message = (
+                f"Trainer {view.trainer} couldn't reach the artifact store. The job goes on {at}, elsewhere if it can."
+            )
             job = replace(job, avoid=avoiding(job, view.trainer))
         case "out_of_memory" if view.batch_size >= 2:
             half = view.batch_size // 2
