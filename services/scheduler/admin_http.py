@@ -36,12 +36,12 @@ from shared.contract.api.admin import (
 from shared.contract.api.errors import ErrorBody
 from shared.contract.api.jobs import JobAnswer
 from shared.contract.api.teams import Pause
-from shared.contract.errors import NotFound, UserError
+from shared.contract.errors import NotFound, Retry, UserError
 from shared.contract.events import TrainerDrain
 from shared.contract.jobs import JobState
 from shared.contract.views import LedgerEntry, Reason
 from shared.contract.wire import Envelope
-from shared.runtime import auth
+from shared.runtime import auth, log
 from shared.runtime.auth import Principal
 from shared.runtime.bus import Bus, Unroutable
 from shared.runtime.clock import Clock
@@ -86,6 +86,7 @@ class AdminRoutes:
         self._clock = clock
         self._changed = changed
         self._seen = seen
+        self._log = log.get("admin")
 
     def table(self) -> list[web.RouteDef]:
         """All routes."""
@@ -229,6 +230,9 @@ class AdminRoutes:
                 await self._bus.command(topology.trainer_queue(trainer_id).name, self._envelope(TrainerDrain(), ""))
             except Unroutable as error:
                 raise UserError("trainer_gone", f"Trainer {trainer_id} isn't connected.", status=409) from error
+            except Retry as error:
+                # It is written down: each heartbeat that doesn't know of it yet is answered with the command.
+                self._log.warning("drain.untaken", trainer=trainer_id, error=str(error))
         return answer(TrainerAnswer(trainer=await self._views.trainer(trainer)))
 
     async def capacity(self, request: web.Request) -> web.Response:

@@ -21,9 +21,9 @@ from tests.support.store import Store
 SOON = 10_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def room(broker: Broker, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
-    """Running for the session."""
+    """Running while the page is tested: its trainers' heartbeats keep a machine busy."""
     require_stack()
     if not (DIST / "index.html").exists():
         missing("the web client is not built: `make setup`")
@@ -38,13 +38,13 @@ def room(broker: Broker, store: Store, tmp_path_factory: pytest.TempPathFactory)
         opened.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def states(room: Room) -> dict[JobState, str]:
     """A job in each state."""
     return room.do(room.scenes.every_state(), 120)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def doors(room: Room) -> dict[Role, Gateway]:
     """A gateway for each role."""
     roles: tuple[Role, ...] = ("viewer", "member", "mentor", "admin")

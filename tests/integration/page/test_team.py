@@ -124,4 +124,5 @@ class TestOperators:
         row.get_by_test_id("drain").click()
         page.get_by_test_id("confirm-button").click()
         expect(row).to_contain_text("Draining", timeout=SOON)
-        assert trainer.drains == 1
+        # It is asked with each heartbeat that doesn't say yet that it drains.
+        assert trainer.drains >= 1

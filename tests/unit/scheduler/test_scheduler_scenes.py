@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.scheduler.settings import SchedulerSettings
+from shared.runtime import auth
 from tests.unit.scheduler.crew import Crew
 from tests.unit.scheduler.people import People
 from tests.unit.scheduler.plant import SECRET, Plant, a_loop, nothing_left, patched
@@ -77,7 +78,7 @@ def test_an_old_heartbeat_that_a_replaced_scheduler_had_in_hand_is_no_news(away:
 
 
 def test_a_drain_that_could_not_be_told_is_told_later() -> None:
-    """The operator's request fails, as the broker is away; by then the trainer is given no more jobs."""
+    """The broker is away when the operator asks: that is written down, and the trainer is given no more jobs."""
 
     async def scene() -> None:
         stage = Stage()
@@ -87,10 +88,13 @@ def test_a_drain_that_could_not_be_told_is_told_later() -> None:
         await trainer.come_back()
         await asyncio.sleep(1)
         stage.plant.broker.down()
-        await stage.people.act("drain", 0, 0)
+        now = stage.plant.clock.now()
+        token = auth.mint(SECRET, team="ops", role="admin", name="Op", now=now, lifetime=None)
+        (process,) = stage.plant.living()
+        status, content = await process.ask("POST", f"/api/trainers/{trainer.id}/drain", token)
+        assert (status, content["trainer"]["draining"]) == (200, True)
         stage.plant.broker.up()
         await asyncio.sleep(30)
-        (known,) = stage.plant.store.documents("trainers")
-        assert bool(known.get("drain_asked")) == (not trainer.alive)
+        assert not trainer.alive
 
     play(scene)
