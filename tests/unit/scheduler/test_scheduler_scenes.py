@@ -92,7 +92,7 @@ def test_a_drain_that_could_not_be_told_is_told_later() -> None:
         token = auth.mint(SECRET, team="ops", role="admin", name="Op", now=now, lifetime=None)
         (process,) = stage.plant.living()
         status, content = await process.ask("POST", f"/api/trainers/{trainer.id}/drain", token)
-        assert (status, content["trainer"]["draining"]) == (200, True)
+        assert (status, content["trainer"]["status"]) == (200, "draining")
         stage.plant.broker.up()
         await asyncio.sleep(30)
         assert not trainer.alive
