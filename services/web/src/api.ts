@@ -12,6 +12,8 @@ import type {
   CompatibilityRequest,
   CreateTeamsRequest,
   DatasetAnswer,
+  DatasetsAnswer,
+  DatasetStatistics,
   ErrorBody,
   EventsAnswer,
   GrantRequest,
@@ -27,6 +29,7 @@ import type {
   ModelAnswer,
   ModelEvent,
   MoreRequest,
+  PicturesAnswer,
   PauseRequest,
   Plan,
   PlanAnswer,
@@ -60,16 +63,13 @@ export class ApiError extends Error {
   }
 }
 
-export interface UploadRequest {
-  file: Blob;
-  name: string;
-  evalPercent: number;
-  /** Fraction sent, 0..1; at 1 the server is reading. */
-  onProgress: (fraction: number) => void;
-  signal: AbortSignal;
-}
+/** Where resumable uploads are begun. */
+export const UPLOADS = "/api/datasets/uploads";
+
+export type PicturesQuery = { label: string | null; pool: "train" | "eval" | null; negatives: boolean };
 
 const TIMEOUT_MS = 20_000;
+const IMPORT_TIMEOUT_MS = 15 * 60_000; // thousands of pictures are read and written
 
 /** A fresh key: 128 random bits. (`crypto.randomUUID` is missing on plain-HTTP addresses of a school's network.) */
 export function newKey(): string {
@@ -94,6 +94,58 @@ export class Api {
 
   dataset(id: string, signal: AbortSignal): Promise<DatasetAnswer> {
     return this.request("GET", `/api/datasets/${encodeURIComponent(id)}`, { signal });
+  }
+
+  datasets(signal: AbortSignal): Promise<DatasetsAnswer> {
+    return this.request("GET", "/api/datasets", { signal });
+  }
+
+  statistics(id: string, signal: AbortSignal): Promise<DatasetStatistics> {
+    return this.request("GET", `/api/datasets/${encodeURIComponent(id)}/statistics`, { signal });
+  }
+
+  pictures(
+    id: string,
+    asked: PicturesQuery,
+    offset: number,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<PicturesAnswer> {
+    const query = new URLSearchParams({ offset: String(offset), limit: String(limit) });
+    if (asked.label !== null) query.set("label", asked.label);
+    if (asked.pool !== null) query.set("pool", asked.pool);
+    if (asked.negatives) query.set("negative", "true");
+    return this.request("GET", `/api/datasets/${encodeURIComponent(id)}/pictures?${query}`, { signal });
+  }
+
+  pictureUrl(id: string, index: number, size: "thumb" | "full"): string {
+    return `/api/datasets/${encodeURIComponent(id)}/pictures/${index}.jpg${size === "thumb" ? "?size=thumb" : ""}`;
+  }
+
+  /** Makes a dataset of an upload. The upload's id is the key: asked again, the server finds the dataset it made. */
+  importUpload(upload: string, name: string, evalPercent: number): Promise<Imported> {
+    const query = new URLSearchParams({ upload, name, eval_percent: String(evalPercent), seed: "0" });
+    return this.request("POST", `/api/datasets?${query}`, { key: upload, timeoutMs: IMPORT_TIMEOUT_MS });
+  }
+
+  /** How far an upload is, in bytes; `unknown` where the server can't be asked. */
+  async lookAtUpload(url: string): Promise<{ sent: number; size: number; expires: number } | "gone" | "unknown"> {
+    try {
+      const answer = await this.fetcher(url, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } });
+      if (answer.status === 404 || answer.status === 410) return "gone";
+      if (!answer.ok) return "unknown";
+      const number = (name: string) => Number(answer.headers.get(name));
+      const expires = Date.parse(answer.headers.get("Upload-Expires") ?? "");
+      return { sent: number("Upload-Offset"), size: number("Upload-Length"), expires };
+    } catch {
+      return "unknown";
+    }
+  }
+
+  /** Gives an upload up; one that is gone already is no error. */
+  async removeUpload(url: string): Promise<void> {
+    const answer = await this.fetcher(url, { method: "DELETE", headers: { "Tus-Resumable": "1.0.0" } });
+    if (!answer.ok && answer.status !== 404) throw errorOf(answer.status, parsed(await answer.text()));
   }
 
   compatibility(datasetIds: string[], signal: AbortSignal): Promise<Compatibility> {
@@ -238,39 +290,16 @@ export class Api {
     return this.request("GET", `/api/admin/audit?limit=${limit}`, { signal });
   }
 
-  /** Sends an archive. By XMLHttpRequest, as `fetch` can't tell how much has been sent. */
-  upload(request: UploadRequest): Promise<Imported> {
-    const query = new URLSearchParams({ name: request.name, eval_percent: String(request.evalPercent), seed: "0" });
-    return new Promise((resolve, reject) => {
-      const sending = new XMLHttpRequest();
-      sending.open("POST", `/api/datasets?${query}`);
-      sending.setRequestHeader("Content-Type", "application/zip");
-      sending.setRequestHeader("Idempotency-Key", newKey());
-      sending.upload.onprogress = (event) => {
-        if (event.lengthComputable) request.onProgress(event.loaded / event.total);
-      };
-      sending.upload.onload = () => request.onProgress(1);
-      sending.onload = () => {
-        const body = parsed(sending.responseText);
-        if (sending.status >= 200 && sending.status < 300) resolve(body as Imported);
-        else reject(errorOf(sending.status, body));
-      };
-      sending.onerror = () => reject(new ApiError(0, "unreachable", texts.errors.uploadBroken));
-      sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
-      request.signal.addEventListener("abort", () => sending.abort());
-      sending.send(request.file);
-    });
-  }
-
   private async request<T>(
     method: string,
     path: string,
-    given: { body?: unknown; key?: string; signal?: AbortSignal } = {},
+    given: { body?: unknown; key?: string; signal?: AbortSignal; timeoutMs?: number } = {},
   ): Promise<T> {
     const headers: Record<string, string> = { Accept: "application/json" };
     if (given.body !== undefined) headers["Content-Type"] = "application/json";
     if (given.key !== undefined) headers["Idempotency-Key"] = given.key;
-    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const { timeoutMs = TIMEOUT_MS } = given;
+    const timeout = AbortSignal.timeout(timeoutMs);
     const options: RequestInit = {
       method,
       headers,
@@ -285,7 +314,7 @@ export class Api {
       text = await response.text();
     } catch (error) {
       if (given.signal?.aborted === true) throw error; // the caller no longer wants it
-      if (timeout.aborted) throw new ApiError(0, "timeout", texts.errors.timeout(TIMEOUT_MS / 1000));
+      if (timeout.aborted) throw new ApiError(0, "timeout", texts.errors.timeout(timeoutMs / 1000));
       throw new ApiError(0, "unreachable", texts.errors.unreachable);
     }
     const body = parsed(text);
@@ -305,7 +334,7 @@ export function asApiError(error: unknown): ApiError {
   return new ApiError(0, "unexpected", error instanceof Error ? error.message : String(error));
 }
 
-function parsed(text: string): unknown {
+export function parsed(text: string): unknown {
   if (text === "") return undefined;
   try {
     return JSON.parse(text);
@@ -314,7 +343,7 @@ function parsed(text: string): unknown {
   }
 }
 
-function errorOf(status: number, body: unknown): ApiError {
+export function errorOf(status: number, body: unknown): ApiError {
   const error = (body as { error?: Partial<ErrorBody> } | undefined)?.error;
   if (typeof error?.code !== "string" || typeof error.message !== "string") {
     return new ApiError(status, "http", texts.errors.status(status));

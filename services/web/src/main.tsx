@@ -9,6 +9,7 @@ import "./styles/model.css";
 import { Api } from "./api";
 import { browserLine } from "./browser-line";
 import { Live } from "./live";
+import { Uploader } from "./sending";
 import { Sight } from "./sight";
 import { Ticker } from "./ticker";
 import { App } from "./ui/app";
@@ -25,6 +26,13 @@ const ticker = new Ticker({
   clearTimer: (timer) => window.clearTimeout(timer),
 });
 
+const api = new Api();
+const uploader = new Uploader({
+  api,
+  onImported: (imported) => live.addDataset(imported.dataset),
+  wait: (milliseconds) => new Promise((done) => window.setTimeout(done, milliseconds)),
+});
+
 window.addEventListener("online", () => live.nudge());
 window.addEventListener("pagehide", () => live.stop());
 window.addEventListener("pageshow", (event) => {
@@ -37,4 +45,4 @@ live.start();
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("#app is missing");
-render(<App api={new Api()} live={live} ticker={ticker} sight={new Sight()} />, root);
+render(<App api={api} live={live} ticker={ticker} sight={new Sight()} uploader={uploader} />, root);

@@ -6,8 +6,18 @@ export type ModelTab = (typeof MODEL_TABS)[number];
 export const OPERATOR_TABS = ["trainers", "queue", "teams", "audit"] as const;
 export type OperatorTab = (typeof OPERATOR_TABS)[number];
 
+/** Which of a dataset's pictures are shown; null is all. Negatives are those without a box, so they have no label. */
+export interface PictureFilter {
+  label: string | null;
+  pool: "train" | "eval" | null;
+  negatives: boolean;
+}
+
+export const ALL_PICTURES: PictureFilter = { label: null, pool: null, negatives: false };
+
 export type Route =
   | { page: "datasets" }
+  | { page: "dataset"; id: string; filter: PictureFilter }
   /** `more` is the model to train more; without it, training starts from a starting model. */
   | { page: "start"; datasets: readonly string[]; more: string | null }
   | { page: "models" }
@@ -33,6 +43,9 @@ export function parseRoute(hash: string): Route | null {
     return tab === null ? null : { page: "model", id: first, tab };
   }
   if (second !== undefined) return null;
+  if (page === "datasets" && first !== undefined) {
+    return ID.test(first) ? { page: "dataset", id: first, filter: filterOf(new URLSearchParams(search)) } : null;
+  }
   if (page === "operators") {
     const tab = first === undefined ? "trainers" : oneOf(OPERATOR_TABS, first);
     return tab === null ? null : { page, tab };
@@ -45,6 +58,14 @@ export function hashOf(route: Route): string {
   switch (route.page) {
     case "model":
       return `#/models/${route.id}${route.tab === "details" ? "" : `/${route.tab}`}`;
+    case "dataset": {
+      const { label, pool, negatives } = route.filter;
+      const query = new URLSearchParams();
+      if (label !== null) query.set("label", label);
+      if (pool !== null) query.set("pool", pool);
+      if (negatives) query.set("negatives", "true");
+      return `#/datasets/${route.id}${query.size === 0 ? "" : `?${query}`}`;
+    }
     case "operators":
       return `#/operators${route.tab === "trainers" ? "" : `/${route.tab}`}`;
     case "start": {
@@ -57,6 +78,15 @@ export function hashOf(route: Route): string {
     default:
       return `#/${route.page}`;
   }
+}
+
+function filterOf(query: URLSearchParams): PictureFilter {
+  const negatives = query.get("negatives") === "true";
+  return {
+    label: negatives ? null : query.get("label"),
+    pool: oneOf(["train", "eval"], query.get("pool") ?? ""),
+    negatives,
+  };
 }
 
 function oneOf<T extends string>(known: readonly T[], word: string): T | null {

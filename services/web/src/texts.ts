@@ -73,7 +73,6 @@ export const texts = {
 
   errors: {
     unreachable: "The server can’t be reached. Check the network and try again.",
-    uploadBroken: "The connection broke while sending. Nothing was imported; try again.",
     timeout: (seconds: number) => `No answer within ${seconds} seconds. Try again.`,
     status: (status: number) => `The server answered with an error (HTTP ${status}) and no explanation.`,
     viewer: "Your role is viewer: you can look, but not change anything.",
@@ -95,7 +94,6 @@ export const texts = {
       labels: "Labels",
       negatives: "Negatives",
       size: "Size",
-      created: "Created",
       actions: "Actions",
     },
     picturesTitle: "Pictures in this pool",
@@ -112,6 +110,8 @@ export const texts = {
     deleteTitle: (name: string) => `Delete the dataset “${name}”?`,
     deleteText: (pictures: number) =>
       `Its ${plural(pictures, "picture")} can’t be brought back. Models that were trained on it stay.`,
+    usedBy: "Used by",
+    poolTitle: "Boxes: training / evaluation",
     deleted: (name: string) => `The dataset “${name}” was deleted.`,
     selected: (count: number, train: number, evaluation: number) =>
       `${plural(count, "dataset")} selected: ${whole(train)} training and ${whole(evaluation)} evaluation pictures`,
@@ -123,13 +123,6 @@ export const texts = {
     checking: "Comparing the labels of the selected datasets…",
     notChecked: (message: string) => `The labels couldn’t be compared: ${message}`,
     different: "Datasets must have exactly the same labels to be trained together:",
-    difference: (name: string, missing: readonly string[], extra: readonly string[]) =>
-      `“${name}” ${[
-        missing.length > 0 ? `lacks ${listed(missing)}` : "",
-        extra.length > 0 ? `has ${listed(extra)} besides` : "",
-      ]
-        .filter(Boolean)
-        .join(" and ")}.`,
     title: "Start Training",
     intro:
       "Choose what to train on and for how long. The figures follow what you type; nothing is reserved by looking.",
@@ -590,4 +583,80 @@ export const texts = {
 
   news: (model: JobView) =>
     `${model.description}: ${stateName(model.state)}. ${model.reason?.message ?? MEANINGS[model.state]}`,
+
+  sending: {
+    broken: "The connection broke while sending. What has arrived is kept.",
+    waiting: (name: string) => `The connection is broken. “${name}” goes on by itself as soon as it is back.`,
+    sent: (sent: number, whole: number) => `${size(sent)} of ${size(whole)}`,
+    leave: "You can look at other pages meanwhile.",
+    stopped: (name: string, percent: number) => `“${name}” isn’t in yet; ${percent} % of it has been sent.`,
+    again: "Go on",
+    giveUp: "Give up",
+    left: "Uploads that were interrupted",
+    leftPart: (percent: number, until: string) =>
+      `${percent} % of it is here, kept until ${until}. Choose the same file again, and it goes on from there.`,
+    leftWhole: (until: string) => `All of it is here, kept until ${until}.`,
+    import: "Import now",
+    goOn: (name: string) => `Go on with “${name}”`,
+    giveUpOf: (name: string) => `Give up “${name}”`,
+    otherFile: (name: string) => `That isn’t the file that “${name}” was begun with.`,
+    look: "Look at it",
+  },
+
+  dataset: {
+    back: "All datasets",
+    gone: "There is no such dataset",
+    goneHint: "It may have been deleted.",
+    facts: (pictures: number, negatives: number, bytes: number) =>
+      `${plural(pictures, "picture")}, ${whole(negatives)} without objects · ${size(bytes)}`,
+    created: (at: string) => `Created ${date(at)}`,
+    usedBy: "Used by",
+    unused: "No model",
+    usedHint: "It can be deleted once no model uses it.",
+    inUse: (names: readonly string[]) => `Used by ${listed(names)}. Delete that first.`,
+    more: (count: number) => `and ${whole(count)} more`,
+    warnings: "What to look at",
+    show: (label: string) => `Show ${label}`,
+    labels: "Labels",
+    labelsHint: "Choose one to see its pictures.",
+    label: "Label",
+    pictures: "Pictures",
+    negatives: "Without objects",
+    pools: { train: "Training", eval: "Evaluation" },
+    inEvaluation: "evaluation",
+    labelPool: (boxes: number, pictures: number) =>
+      `${plural(boxes, "box", "boxes")} in ${plural(pictures, "picture")}`,
+    inPictures: (count: number) => `in ${whole(count)}`,
+    sizes: "Sizes of boxes",
+    sizesHint: "The longer side, as a share of the picture’s.",
+    sizeBelow: (below: number) => `under ${Math.round(1000 * below) / 10} %`,
+    sizeFrom: (from: number, below: number) => `${Math.round(1000 * from) / 10} to ${Math.round(1000 * below) / 10} %`,
+    sizeOver: (from: number) => `${Math.round(1000 * from) / 10} % and over`,
+    pictureSizes: "Sizes of pictures",
+    otherSizes: "others",
+    report: "Import",
+    ignored: (count: number) => `${plural(count, "file")} of another kind ${count === 1 ? "was" : "were"} passed over.`,
+    lookAlikes: (groups: number) =>
+      `${plural(groups, "group")} of look-alike pictures: each stays in one pool, so that evaluation is honest.`,
+    statisticsFailed: (message: string) => `The statistics couldn’t be fetched: ${message}`,
+    picturesFailed: (message: string) => `The pictures couldn’t be fetched: ${message}`,
+    filter: "Which pictures",
+    allLabels: "All pictures",
+    poolFilter: "Pool",
+    allPools: "All",
+    showBoxes: "Boxes",
+    found: (total: number) => plural(total, "picture"),
+    none: "No picture is like that.",
+    showAll: "Show all",
+    cell: (name: string, pool: string, labels: readonly string[]) =>
+      `${name}, ${pool}, ${labels.length === 0 ? "no objects" : labels.join(", ")}`,
+    counted: (label: string, count: number) => (count === 1 ? label : `${whole(count)} × ${label}`),
+    place: (place: number, total: number) => `${whole(place)} of ${whole(total)}`,
+    previous: "Previous picture",
+    next: "Next picture",
+    boxesOf: (count: number) => (count === 0 ? "No objects" : plural(count, "box", "boxes")),
+    boxSize: (width: number, height: number) => `${whole(width)} × ${whole(height)} px`,
+    keys: "← → pictures · ↑ ↓ boxes · Esc closes",
+    missing: "This picture couldn’t be fetched.",
+  },
 };

@@ -138,7 +138,7 @@ describe("routes", () => {
     "#/models/a/b",
     "#/models/a/graphs/b",
     "#/models/%zz",
-    "#/datasets/d1",
+    "#/datasets/d1/x",
     "#/team/x",
     "#/operators/x",
   ])("%s names no page", (hash) => {

@@ -19,6 +19,7 @@ _AXE = CHECKOUT / "services" / "web" / "node_modules" / "axe-core" / "axe.min.js
 _SIZES = {"phone": (390, 844), "laptop": (1280, 860), "wall": (1920, 1080)}
 _PAGES = (
     "datasets",
+    "dataset",
     "start",
     "models",
     "model-details",
@@ -44,6 +45,8 @@ new PerformanceObserver(list => {
 def _hash(name: str, states: dict[JobState, str], dataset: str) -> str:
     if name == "start":
         return f"#/start?datasets={dataset}"
+    if name == "dataset":
+        return f"#/datasets/{dataset}"
     if name == "model-failed":
         return f"#/models/{states[JobState.FAILED]}"
     if name.startswith("model-"):

@@ -8,6 +8,7 @@ import { news } from "../news";
 import { hashOf, parseRoute, type Route } from "../route";
 import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
+import type { Uploader } from "../sending";
 import type { Sight } from "../sight";
 import type { Ticker } from "../ticker";
 import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
@@ -21,6 +22,7 @@ import { type Toast, Toasts } from "./toasts";
 
 /** What a first visit doesn't show isn't in its way. */
 const ModelPage = lazy(async () => (await import("./model")).ModelPage);
+const DatasetPage = lazy(async () => (await import("./dataset")).DatasetPage);
 const TeamPage = lazy(async () => (await import("./team")).TeamPage);
 const OperatorsPage = lazy(async () => (await import("./operators")).OperatorsPage);
 
@@ -31,9 +33,10 @@ interface Props {
   live: Live;
   ticker: Ticker;
   sight: Sight;
+  uploader: Uploader;
 }
 
-export function App({ api, live, ticker, sight }: Props): JSX.Element {
+export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element {
   const connection = useLive(live, (view) => view.connection.kind);
   const route = useRoute();
   const [session, setSession] = useState<Session | null>(null);
@@ -68,13 +71,16 @@ export function App({ api, live, ticker, sight }: Props): JSX.Element {
   useTitle(live, route);
 
   useEffect(() => {
-    const timer = window.setTimeout(() => [ModelPage, TeamPage].forEach((each) => each.prefetch()), PREFETCH_AFTER_MS);
+    const timer = window.setTimeout(
+      () => [ModelPage, DatasetPage, TeamPage].forEach((each) => each.prefetch()),
+      PREFETCH_AFTER_MS,
+    );
     return () => window.clearTimeout(timer);
   }, []);
 
   const page = useMemo<Page>(
-    () => ({ api, live, ticker, sight, session, tell }),
-    [api, live, ticker, sight, session, tell],
+    () => ({ api, live, ticker, sight, uploader, session, tell }),
+    [api, live, ticker, sight, uploader, session, tell],
   );
   const signedOut = connection === "unauthorized" || connection === "forbidden" ? connection : refused;
   return (
@@ -112,6 +118,8 @@ function CurrentPage({ route }: { route: Route | null }): JSX.Element {
       return <ModelsPage />;
     case "model":
       return <ModelPage key={route.id} id={route.id} tab={route.tab} />;
+    case "dataset":
+      return <DatasetPage key={route.id} id={route.id} filter={route.filter} />;
     case "team":
       return <TeamPage />;
     case "operators":
@@ -148,7 +156,7 @@ function useFirstRoute(live: Live, route: Route | null): void {
 
 /** A new page is seen from its top, and read from there; the first one is the browser's own matter. */
 function useArrival(route: Route | null): void {
-  const shown = route === null ? "" : route.page === "model" ? `model ${route.id}` : route.page;
+  const shown = route === null ? "" : "id" in route ? `${route.page} ${route.id}` : route.page;
   const before = useRef("");
   useEffect(() => {
     const first = before.current === "";
@@ -161,11 +169,12 @@ function useArrival(route: Route | null): void {
 }
 
 function useTitle(live: Live, route: Route | null): void {
-  const model = useLive(live, (view) =>
-    route?.page === "model" ? view.state.models.get(route.id)?.description : null,
-  );
-  const section = route === null || route.page === "model" ? undefined : texts.tabs[route.page];
-  const title = model ?? section;
+  const name = useLive(live, ({ state }) => {
+    if (route?.page === "model") return state.models.get(route.id)?.description;
+    return route?.page === "dataset" ? state.datasets.get(route.id)?.name : undefined;
+  });
+  const section = route === null || "id" in route ? undefined : texts.tabs[route.page];
+  const title = name ?? section;
   useEffect(() => {
     document.title = title === undefined ? texts.product : `${title} · ${texts.product}`;
   }, [title]);

@@ -5,6 +5,7 @@ import type { Api } from "../api";
 import type { Progress, Session } from "../contract";
 import type { Live, View } from "../live";
 import { parseRoute, type Route } from "../route";
+import type { Uploader } from "../sending";
 import type { Sight } from "../sight";
 import type { Ticker } from "../ticker";
 
@@ -16,6 +17,7 @@ export interface Page {
   live: Live;
   ticker: Ticker;
   sight: Sight;
+  uploader: Uploader;
   session: Session | null;
   tell: (tone: Tone, message: string) => void;
 }

@@ -2,14 +2,15 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { roleRefusal } from "../actions";
-import type { DatasetView } from "../contract";
+import type { Claim, DatasetView } from "../contract";
 import { size, whole } from "../format";
-import { hashOf } from "../route";
+import { ALL_PICTURES, hashOf } from "../route";
 import { texts } from "../texts";
 import { Button, Confirm, Empty, Waiting, When } from "./bits";
 import { deleteDataset } from "./commands";
 import { usePage, useView } from "./context";
 import { Differences } from "./differences";
+import { useFetched } from "./fetched";
 import { type Readiness, useReadiness } from "./start-data";
 import { Upload } from "./upload";
 
@@ -28,6 +29,7 @@ export function DatasetsPage(): JSX.Element {
   const selected = rows.filter((dataset) => chosen.has(dataset.id)); // one that was deleted meanwhile drops out
   const readiness = useReadiness(selected);
   const refusal = roleRefusal(page.session?.role);
+  const usedBy = useUsedBy();
 
   const choose = (id: string, on: boolean) => {
     const next = new Set(chosen);
@@ -68,6 +70,7 @@ export function DatasetsPage(): JSX.Element {
                   dataset={dataset}
                   chosen={chosen.has(dataset.id)}
                   refusal={refusal}
+                  users={usedBy(dataset.id)}
                   onChoose={(on) => choose(dataset.id, on)}
                   onDelete={() => setDeleting(dataset)}
                 />
@@ -88,6 +91,16 @@ export function DatasetsPage(): JSX.Element {
       )}
     </>
   );
+}
+
+/** The models that use a dataset, of those that the team still has. */
+function useUsedBy(): (dataset: string) => readonly Claim[] {
+  const { api } = usePage();
+  const models = useView((view) => view.state.models.size);
+  const datasets = useView((view) => view.state.datasets.size);
+  const known = usePage().live.view.state.models;
+  const { data } = useFetched((signal) => api.datasets(signal), `${datasets} ${models}`);
+  return (id) => (data?.used_by[id] ?? []).filter((claim) => known.has(claim.job_id));
 }
 
 function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; readiness: Readiness }): JSX.Element {
@@ -163,7 +176,7 @@ function Head({ all, some, onAll }: { all: boolean; some: boolean; onAll: (on: b
           {columns.size}
         </th>
         <th scope="col" role="columnheader">
-          {columns.created}
+          {texts.datasets.usedBy}
         </th>
         <th scope="col" role="columnheader">
           <span class="sr">{columns.actions}</span>
@@ -177,11 +190,12 @@ interface RowProps {
   dataset: DatasetView;
   chosen: boolean;
   refusal: string | null;
+  users: readonly Claim[];
   onChoose: (on: boolean) => void;
   onDelete: () => void;
 }
 
-function Row({ dataset, chosen, refusal, onChoose, onDelete }: RowProps): JSX.Element {
+function Row({ dataset, chosen, refusal, users, onChoose, onDelete }: RowProps): JSX.Element {
   const { columns } = texts.datasets;
   return (
     <tr role="row" class={chosen ? "chosen" : ""} data-testid="dataset-row" data-dataset-id={dataset.id}>
@@ -195,7 +209,10 @@ function Row({ dataset, chosen, refusal, onChoose, onDelete }: RowProps): JSX.El
         />
       </td>
       <th scope="row" role="rowheader" class="title-cell">
-        <label for={`dataset-${dataset.id}`}>{dataset.name}</label>
+        <a href={hashOf({ page: "dataset", id: dataset.id, filter: ALL_PICTURES })}>{dataset.name}</a>
+        <span class="muted small-text">
+          <When at={dataset.created_at} />
+        </span>
         {dataset.warnings.length > 0 && (
           <span class="warn-text small-text" title={dataset.warnings.join("\n")}>
             {texts.datasets.warnings(dataset.warnings.length)}
@@ -208,23 +225,26 @@ function Row({ dataset, chosen, refusal, onChoose, onDelete }: RowProps): JSX.El
       <td role="cell" class="num" data-label={columns.evaluation}>
         {whole(dataset.eval_frames)}
       </td>
-      <td role="cell" class="num" data-label={columns.negatives} title={texts.datasets.negativesTitle}>
+      <td role="cell" class="num nowrap" data-label={columns.negatives} title={texts.datasets.negativesTitle}>
         {whole(dataset.train_negatives)} / {whole(dataset.eval_negatives)}
       </td>
       <td role="cell" class="labels" data-label={columns.labels}>
         <Labels dataset={dataset} />
       </td>
-      <td role="cell" class="num" data-label={columns.size}>
+      <td role="cell" class="num nowrap" data-label={columns.size}>
         {size(dataset.bytes)}
       </td>
-      <td role="cell" data-label={columns.created}>
-        <When at={dataset.created_at} />
+      <td role="cell" class="used-by" data-label={texts.datasets.usedBy}>
+        <UsedBy users={users} />
       </td>
       <td role="cell" class="actions">
         <Button
           class="ghost square"
           icon="trash"
-          refusal={refusal}
+          refusal={
+            refusal ??
+            (users.length > 0 ? texts.dataset.inUse(users.slice(0, 3).map((user) => user.description)) : null)
+          }
           aria-label={texts.datasets.deleteLabel(dataset.name)}
           onClick={onDelete}
         />
@@ -239,7 +259,10 @@ function Labels({ dataset }: { dataset: DatasetView }): JSX.Element {
     <ul class="chips">
       {dataset.labels.slice(0, LABELS_SHOWN).map((label) => (
         <li key={label.name} class="chip" title={texts.datasets.labelTitle(label.name, label.train, label.eval)}>
-          {label.name} <span class="number">{whole(label.train + label.eval)}</span>
+          {label.name}{" "}
+          <span class="number">
+            {whole(label.train)} / {whole(label.eval)}
+          </span>
         </li>
       ))}
       {more > 0 && (
@@ -253,6 +276,23 @@ function Labels({ dataset }: { dataset: DatasetView }): JSX.Element {
           +{more}
         </li>
       )}
+    </ul>
+  );
+}
+
+const USERS_SHOWN = 2;
+
+function UsedBy({ users }: { users: readonly Claim[] }): JSX.Element {
+  if (users.length === 0) return <span class="muted">{texts.none}</span>;
+  const more = users.length - USERS_SHOWN;
+  return (
+    <ul title={users.map((user) => user.description).join("\n")}>
+      {users.slice(0, USERS_SHOWN).map((user) => (
+        <li key={user.job_id}>
+          <a href={hashOf({ page: "model", id: user.job_id, tab: "details" })}>{user.description}</a>
+        </li>
+      ))}
+      {more > 0 && <li class="muted small-text">{texts.dataset.more(more)}</li>}
     </ul>
   );
 }

@@ -8,11 +8,11 @@ export function Differences({ differences }: { differences: readonly Difference[
     <>
       <p class="warn-text">{texts.start.different}</p>
       <ul>
-        {differences.map((each) => (
-          <li key={each.dataset_id}>
-            {[texts.start.difference(each.name, each.missing, each.extra), ...each.hints].join(" ")}
-          </li>
-        ))}
+        {differences
+          .filter((each) => each.message !== "") // the others have what most have
+          .map((each) => (
+            <li key={each.dataset_id}>{[each.message, ...each.hints].join(" ")}</li>
+          ))}
       </ul>
     </>
   );

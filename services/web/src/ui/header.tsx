@@ -23,7 +23,7 @@ export function Header({ current }: { current: Route["page"] | null }): JSX.Elem
   const known = useView((view) => view.state.position !== null);
   const team = useView((view) => view.state.team) ?? session?.team;
   const connection = useView((view) => view.connection);
-  const section = current === "model" ? "models" : current;
+  const section = current === "model" ? "models" : current === "dataset" ? "datasets" : current;
   return (
     <header class="top">
       <div class="top-row">

@@ -1,77 +1,117 @@
-/** Bringing a dataset in: choose or drop a zip, watch it go, read what was made of it. */
+/** Bringing a dataset in: choose or drop a zip, watch it go, read what was made of it; and what an earlier visit left. */
 import type { JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { type ApiError, asApiError, isAbort } from "../api";
+import { useCallback, useEffect, useId, useReducer, useRef, useState } from "preact/hooks";
+import { type ApiError, asApiError } from "../api";
 import type { Imported } from "../contract";
+import { ALL_PICTURES, hashOf } from "../route";
+import { clock } from "../format";
+import type { Leftover, Sending } from "../sending";
 import { texts } from "../texts";
 import { Icon } from "./bits";
 import { usePage } from "./context";
+import { ImportSummary } from "./import-report";
 
 const DEFAULT_EVAL_PERCENT = 20;
 
-type Phase =
-  | { kind: "idle"; problem?: string }
-  | { kind: "naming"; file: File; error: ApiError | null }
-  | { kind: "sending"; file: File; name: string; fraction: number; abort: () => void }
-  | { kind: "done"; imported: Imported };
-
 export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
-  const { api, live } = usePage();
-  const [phase, setPhase] = useState<Phase>({ kind: "idle" });
+  const { uploader } = usePage();
+  const [file, setFile] = useState<File | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
   const [over, setOver] = useState(false);
-  const running = useRef<AbortController | null>(null);
-  useEffect(() => () => running.current?.abort(), []);
+  const sending = useSending();
+  const [left, lookAgain] = useLeftovers(sending.kind);
 
-  const take = (file: File | undefined) => {
+  const take = (chosen: File | undefined) => {
     setOver(false);
-    if (file === undefined || refusal !== null || phase.kind === "sending") return;
-    if (!/\.zip$/i.test(file.name)) setPhase({ kind: "idle", problem: texts.upload.notZip(file.name) });
-    else setPhase({ kind: "naming", file, error: null });
+    if (chosen === undefined || refusal !== null || sending.kind === "sending" || sending.kind === "reading") return;
+    setProblem(/\.zip$/i.test(chosen.name) ? null : texts.upload.notZip(chosen.name));
+    if (!/\.zip$/i.test(chosen.name)) return;
+    uploader.close();
+    setFile(chosen);
+  };
+  const send = (chosen: File, name: string, evalPercent: number) => {
+    setFile(null);
+    void uploader.send({ file: chosen, name, evalPercent });
   };
 
-  const send = async (file: File, name: string, evalPercent: number) => {
-    const control = new AbortController();
-    running.current = control;
-    const show = (fraction: number) =>
-      setPhase({ kind: "sending", file, name, fraction, abort: () => control.abort() });
-    show(0);
-    try {
-      const imported = await api.upload({ file, name, evalPercent, onProgress: show, signal: control.signal });
-      live.addDataset(imported.dataset);
-      setPhase({ kind: "done", imported });
-    } catch (problem) {
-      setPhase({ kind: "naming", file, error: isAbort(problem) ? null : asApiError(problem) });
-    }
-  };
+  const drop = useRef(take);
+  drop.current = take;
+  useEffect(() => {
+    // Anywhere on the page: beside the target, the browser would leave the page for the file.
+    const drag = (event: DragEvent) => {
+      event.preventDefault();
+      setOver(true);
+    };
+    const leave = (event: DragEvent) => {
+      if (event.relatedTarget === null) setOver(false);
+    };
+    const dropped = (event: DragEvent) => {
+      event.preventDefault();
+      drop.current(event.dataTransfer?.files[0]);
+    };
+    const end = new AbortController();
+    window.addEventListener("dragover", drag, end);
+    window.addEventListener("dragleave", leave, end);
+    window.addEventListener("drop", dropped, end);
+    return () => end.abort();
+  }, []);
 
+  const naming = file ?? (sending.kind === "refused" ? sending.wish.file : null);
   return (
-    <section
-      class={`card upload ${over ? "is-over" : ""}`}
-      aria-label={texts.upload.title}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        take(event.dataTransfer?.files[0]);
-      }}
-    >
-      {phase.kind === "idle" && <Choose refusal={refusal} problem={phase.problem ?? null} onFile={take} />}
-      {phase.kind === "naming" && (
+    <section class={`card upload ${over ? "is-over" : ""}`} aria-label={texts.upload.title}>
+      {naming !== null ? (
         <Naming
-          key={phase.file.name}
-          file={phase.file}
-          error={phase.error}
-          onSend={(name, percent) => void send(phase.file, name, percent)}
-          onCancel={() => setPhase({ kind: "idle" })}
+          key={naming.name}
+          file={naming}
+          refused={file === null && sending.kind === "refused" ? sending : null}
+          onSend={(name, percent) => send(naming, name, percent)}
+          onCancel={() => {
+            setFile(null);
+            uploader.close();
+          }}
         />
+      ) : sending.kind === "sending" || sending.kind === "reading" ? (
+        <Progress sending={sending} onCancel={() => void uploader.cancel()} />
+      ) : sending.kind === "broken" ? (
+        <Broken sending={sending} />
+      ) : sending.kind === "done" ? (
+        <Report imported={sending.imported} onClose={() => uploader.close()} />
+      ) : (
+        <>
+          <Choose refusal={refusal} problem={problem} onFile={take} />
+          {refusal === null && left.length > 0 && (
+            <Leftovers
+              left={left}
+              onGone={lookAgain}
+              onFile={(one, chosen) => send(chosen, one.name, one.evalPercent)}
+            />
+          )}
+        </>
       )}
-      {phase.kind === "sending" && <Sending phase={phase} />}
-      {phase.kind === "done" && <Report imported={phase.imported} onClose={() => setPhase({ kind: "idle" })} />}
     </section>
   );
+}
+
+function useSending(): Sending {
+  const { uploader } = usePage();
+  const [, redraw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => {
+    redraw(0); // it may have gone on between drawing and this
+    return uploader.subscribe(() => redraw(0));
+  }, [uploader]);
+  return uploader.state;
+}
+
+/** What earlier visits left; looked at when nothing is under way. */
+function useLeftovers(kind: Sending["kind"]): [Leftover[], () => void] {
+  const { uploader } = usePage();
+  const [left, setLeft] = useState<Leftover[]>([]);
+  const idle = kind === "idle";
+  const look = useCallback(() => void uploader.leftovers().then(setLeft), [uploader]);
+  useEffect(() => {
+    if (idle) look();
+  }, [idle, look]);
+  return [left, look];
 }
 
 interface ChooseProps {
@@ -114,14 +154,15 @@ function Choose({ refusal, problem, onFile }: ChooseProps): JSX.Element {
 
 interface NamingProps {
   file: File;
-  error: ApiError | null;
+  refused: Extract<Sending, { kind: "refused" }> | null;
   onSend: (name: string, evalPercent: number) => void;
   onCancel: () => void;
 }
 
-function Naming({ file, error, onSend, onCancel }: NamingProps): JSX.Element {
-  const [name, setName] = useState(() => file.name.replace(/\.zip$/i, ""));
-  const [percent, setPercent] = useState(String(DEFAULT_EVAL_PERCENT));
+function Naming({ file, refused, onSend, onCancel }: NamingProps): JSX.Element {
+  const [name, setName] = useState(() => refused?.wish.name ?? file.name.replace(/\.zip$/i, ""));
+  const [percent, setPercent] = useState(() => String(refused?.wish.evalPercent ?? DEFAULT_EVAL_PERCENT));
+  const error: ApiError | null = refused?.error ?? null;
   const first = useRef<HTMLInputElement>(null);
   useEffect(() => first.current?.select(), []);
   const id = useId();
@@ -189,81 +230,181 @@ function Naming({ file, error, onSend, onCancel }: NamingProps): JSX.Element {
   );
 }
 
-function Sending({ phase }: { phase: Extract<Phase, { kind: "sending" }> }): JSX.Element {
-  const reading = phase.fraction >= 1;
-  const percent = Math.floor(phase.fraction * 100);
+interface ProgressProps {
+  sending: Extract<Sending, { kind: "sending" | "reading" }>;
+  onCancel: () => void;
+}
+
+function Progress({ sending, onCancel }: ProgressProps): JSX.Element {
+  const fraction = sending.kind === "reading" ? 1 : sending.size > 0 ? sending.sent / sending.size : 0;
+  const waits = sending.kind === "sending" && sending.waiting;
   return (
-    <div class="upload-row">
-      <Icon name="upload" />
+    <div class="upload-row" data-testid="upload-progress">
+      <Icon name={waits ? "again" : "upload"} />
       <div class="upload-text">
-        <p role="status">
-          {reading ? texts.upload.reading(phase.name) : texts.upload.progress(phase.name, phase.file.size)}
+        <p role="status" class={waits ? "warn-text" : ""}>
+          {sending.kind === "reading"
+            ? texts.upload.reading(sending.name)
+            : waits
+              ? texts.sending.waiting(sending.name)
+              : texts.upload.progress(sending.name, sending.size)}
         </p>
-        <div
-          class="bar"
-          role="progressbar"
-          aria-valuemin={0}
-          aria-valuemax={100}
-          aria-valuenow={percent}
-          aria-label={texts.upload.title}
-        >
-          <div class="bar-saved" style={{ transform: `scaleX(${phase.fraction})` }} />
-        </div>
+        <Bar fraction={fraction} />
+        <p class="muted small-text number">
+          {sending.kind === "sending" ? `${texts.sending.sent(sending.sent, sending.size)} · ` : ""}
+          {texts.sending.leave}
+        </p>
       </div>
-      <span class="number upload-percent">{percent} %</span>
-      <button type="button" class="button" onClick={phase.abort}>
-        {texts.upload.abort}
+      <span class="number upload-percent">{Math.floor(fraction * 100)} %</span>
+      {sending.kind === "sending" && (
+        <button type="button" class="button" data-testid="upload-cancel" onClick={onCancel}>
+          {texts.upload.abort}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Bar({ fraction }: { fraction: number }): JSX.Element {
+  return (
+    <div
+      class="bar"
+      role="progressbar"
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.floor(fraction * 100)}
+      aria-label={texts.upload.title}
+    >
+      <div class="bar-saved" style={{ transform: `scaleX(${fraction})` }} />
+    </div>
+  );
+}
+
+function Broken({ sending }: { sending: Extract<Sending, { kind: "broken" }> }): JSX.Element {
+  const { uploader, tell } = usePage();
+  const fraction = sending.size > 0 ? sending.sent / sending.size : 0;
+  return (
+    <div class="upload-row" data-testid="upload-broken">
+      <Icon name="alert" />
+      <div class="upload-text">
+        <p>{texts.sending.stopped(sending.name, Math.floor(fraction * 100))}</p>
+        <p class="field-error" role="alert">
+          {sending.error.message}
+        </p>
+        <Bar fraction={fraction} />
+      </div>
+      <button type="button" class="button primary" data-testid="upload-again" onClick={() => void uploader.again()}>
+        {texts.sending.again}
+      </button>
+      <button
+        type="button"
+        class="button"
+        onClick={() => uploader.cancel().catch((error: unknown) => tell("bad", asApiError(error).message))}
+      >
+        {texts.sending.giveUp}
       </button>
     </div>
   );
 }
 
+interface LeftoversProps {
+  left: readonly Leftover[];
+  onGone: () => void;
+  onFile: (one: Leftover, file: File) => void;
+}
+
+function Leftovers({ left, onGone, onFile }: LeftoversProps): JSX.Element {
+  const { uploader, tell, live } = usePage();
+  const id = useId();
+  const giveUp = async (one: Leftover) => {
+    try {
+      await uploader.discard(one);
+    } catch (error) {
+      tell("bad", asApiError(error).message);
+    }
+    onGone();
+  };
+  return (
+    <ul class="leftovers" aria-label={texts.sending.left} data-testid="leftovers">
+      {left.map((one) => {
+        const whole = one.sent >= one.size;
+        const until = clock(new Date(one.expires).toISOString(), live.serverNow());
+        const percent = Math.floor((100 * one.sent) / Math.max(1, one.size));
+        return (
+          <li key={one.key} class="upload-row" data-testid="leftover">
+            <Icon name="again" />
+            <div class="upload-text">
+              <p>
+                <strong>{one.name}</strong>
+              </p>
+              <p class="muted small-text">
+                {whole ? texts.sending.leftWhole(until) : texts.sending.leftPart(percent, until)}
+              </p>
+            </div>
+            {whole ? (
+              <button
+                type="button"
+                class="button primary"
+                aria-label={`${texts.sending.import}: ${one.name}`}
+                onClick={() => void uploader.finish(one)}
+              >
+                {texts.sending.import}
+              </button>
+            ) : (
+              <span class="file-button">
+                <input
+                  id={`${id}${one.key}`}
+                  class="sr"
+                  type="file"
+                  accept=".zip,application/zip"
+                  aria-label={texts.sending.goOn(one.name)}
+                  data-testid="leftover-file"
+                  onChange={(event) => {
+                    const file = event.currentTarget.files?.[0];
+                    event.currentTarget.value = "";
+                    if (file === undefined) return;
+                    if (file.size === one.size) onFile(one, file);
+                    else tell("bad", texts.sending.otherFile(one.name));
+                  }}
+                />
+                <label class="button primary" for={`${id}${one.key}`}>
+                  {texts.upload.choose}
+                </label>
+              </span>
+            )}
+            <button
+              type="button"
+              class="button"
+              aria-label={texts.sending.giveUpOf(one.name)}
+              onClick={() => void giveUp(one)}
+            >
+              {texts.sending.giveUp}
+            </button>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
 function Report({ imported, onClose }: { imported: Imported; onClose: () => void }): JSX.Element {
   const { dataset, report } = imported;
-  const unlisted = report.skipped_total - report.skipped.length;
   return (
     <div class="upload-report" role="status" data-testid="import-report">
       <header>
         <h2>
           <Icon name="check" /> {texts.upload.done(dataset.name)}
         </h2>
-        <button type="button" class="button ghost square" aria-label={texts.dismiss} onClick={onClose}>
-          <Icon name="cross" />
-        </button>
+        <span class="split">
+          <a class="button" href={hashOf({ page: "dataset", id: dataset.id, filter: ALL_PICTURES })}>
+            {texts.sending.look}
+          </a>
+          <button type="button" class="button ghost square" aria-label={texts.dismiss} onClick={onClose}>
+            <Icon name="cross" />
+          </button>
+        </span>
       </header>
-      <p>{texts.upload.read(report.read.pictures ?? 0, report.boxes, dataset.train_frames, dataset.eval_frames)}</p>
-      {report.warnings.length > 0 && (
-        <details open>
-          <summary class="warn-text">{texts.upload.warnings(report.warnings.length)}</summary>
-          <ul>
-            {report.warnings.map((warning) => (
-              <li key={warning}>{warning}</li>
-            ))}
-          </ul>
-        </details>
-      )}
-      {report.skipped_total > 0 && (
-        <details>
-          <summary class="warn-text">{texts.upload.skipped(report.skipped_total)}</summary>
-          <table class="plain-table">
-            <thead>
-              <tr>
-                <th scope="col">{texts.upload.file}</th>
-                <th scope="col">{texts.upload.reason}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {report.skipped.map((skipped) => (
-                <tr key={skipped.file}>
-                  <td>{skipped.file}</td>
-                  <td>{skipped.reason}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-          {unlisted > 0 && <p class="muted">{texts.upload.andMore(unlisted)}</p>}
-        </details>
-      )}
+      <ImportSummary dataset={dataset} report={report} warnings />
     </div>
   );
 }
