@@ -648,8 +648,7 @@ export const texts = {
     found: (total: number) => plural(total, "picture"),
     none: "No picture is like that.",
     showAll: "Show all",
-    cell: (name: string, pool: string, labels: readonly string[]) =>
-      `${name}, ${pool}, ${labels.length === 0 ? "no objects" : labels.join(", ")}`,
+    contents: (labels: readonly string[]) => (labels.length === 0 ? "no objects" : labels.join(", ")),
     counted: (label: string, count: number) => (count === 1 ? label : `${whole(count)} × ${label}`),
     place: (place: number, total: number) => `${whole(place)} of ${whole(total)}`,
     previous: "Previous picture",

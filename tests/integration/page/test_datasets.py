@@ -6,7 +6,8 @@ import asyncio
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support.room import Gateway, Room
 from tests.support.voc import annotation, frames, picture, write_zip
 
 _IMPORT = 60_000
-_SLOW = 2_000_000  # bytes a second: a file takes some seconds, so that there is a middle to break in
+_SLOW = 500_000  # bytes a second: a file takes so long that there is a middle to break in, however busy the machine
 
 
 @pytest.fixture
@@ -57,18 +58,25 @@ def _begin(page: Page, archive: Path, name: str) -> None:
     page.get_by_test_id("upload-submit").click()
 
 
-def _slowly(context: BrowserContext, page: Page) -> None:
-    network = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": _SLOW}
-    context.new_cdp_session(page).send("Network.emulateNetworkConditions", network)
+def _slowly(context: BrowserContext, page: Page) -> Callable[[], None]:
+    """Slow the page's network down; returns what ends that."""
+    session = context.new_cdp_session(page)
+
+    def send_at(speed: int) -> None:
+        network = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed}
+        session.send("Network.emulateNetworkConditions", network)
+
+    send_at(_SLOW)
+    return partial(send_at, -1)
 
 
 def _percent(page: Page) -> int:
     return int(page.get_by_role("progressbar", name="Upload dataset").get_attribute("aria-valuenow") or 0)
 
 
-def _half_sent(page: Page) -> None:
+def _partly_sent(page: Page) -> None:
     page.wait_for_function(
-        "() => Number(document.querySelector('[data-testid=upload-progress] [role=progressbar]')?.ariaValueNow) >= 30",
+        "() => Number(document.querySelector('[data-testid=upload-progress] [role=progressbar]')?.ariaValueNow) >= 12",
         timeout=30_000,
     )
     assert _percent(page) < 90
@@ -127,7 +135,7 @@ def test_from_a_zip_to_one_picture_s_boxes(context: BrowserContext, door: Gatewa
         statistics.get_by_role("button", name="Ball").click()
         expect(found).to_have_text("10 pictures", timeout=SOON)
         for cell in page.get_by_test_id("picture").all():
-            expect(cell).to_have_attribute("aria-label", re.compile(r"Ball$"))
+            expect(cell).to_have_accessible_name(re.compile(r"Ball$"))
         page.get_by_test_id("pool-eval").click()
         expect(found).not_to_have_text("10 pictures", timeout=SOON)
         in_evaluation = int(found.inner_text().split()[0])
@@ -177,20 +185,21 @@ def test_an_upload_goes_on_by_itself_after_the_connection_broke(
     with open_page(context, f"{door.url}/#/datasets") as page:
         _live(page)
         offsets = _Offsets(page)
-        _slowly(context, page)
+        at_full_speed = _slowly(context, page)
         _begin(page, _zip(tmp_path, filling=8_000_000), "Through a tunnel")
-        _half_sent(page)
+        _partly_sent(page)
         door.end()
         progress = page.get_by_test_id("upload-progress")
         expect(progress).to_contain_text("The connection is broken", timeout=SOON)
         # Meanwhile the rest of the page can be used; the upload outlives that, too.
         page.get_by_role("navigation").get_by_role("link", name="Models").click()
+        at_full_speed()
         room.do(asyncio.to_thread(door.start))
         page.get_by_role("navigation").get_by_role("link", name="Datasets").click()
         _imported(page, "Through a tunnel")
         assert offsets.begun == 1
         assert offsets.pieces[0] == 0
-        assert offsets.pieces[-1] > 1_000_000, "it began anew"
+        assert offsets.pieces[-1] > 300_000, "it began anew"
         # Nothing is left of it, here or there.
         page.get_by_role("button", name="Dismiss").first.click()
         expect(page.get_by_test_id("upload-file")).to_be_attached()
@@ -205,11 +214,11 @@ def test_after_a_reload_the_same_file_goes_on_and_another_does_not(
         _live(page)
         _slowly(context, page)
         _begin(page, archive, "In two goes")
-        _half_sent(page)
+        _partly_sent(page)
     with open_page(context, f"{door.url}/#/datasets") as page:
         left = page.get_by_test_id("leftover")
         expect(left).to_contain_text("In two goes", timeout=SOON)
-        expect(left).to_contain_text(re.compile(r"[2-9]\d % of it is here"))
+        expect(left).to_contain_text(re.compile(r"\d % of it is here"))
         other = write_zip(tmp_path / "other.zip", frames(12))
         left.get_by_test_id("leftover-file").set_input_files(other)
         expect(page.get_by_test_id("messages")).to_contain_text("isn’t the file", timeout=SOON)
@@ -218,7 +227,7 @@ def test_after_a_reload_the_same_file_goes_on_and_another_does_not(
         _imported(page, "In two goes")
         assert offsets.begun == 0
         assert len(offsets.pieces) == 1
-        assert offsets.pieces[0] > 1_000_000
+        assert offsets.pieces[0] > 300_000
 
 
 def test_what_was_sent_whole_is_imported_without_the_file(
@@ -248,12 +257,12 @@ def test_giving_up_leaves_nothing_while_it_is_sent_or_later(
         _live(page)
         _slowly(context, page)
         _begin(page, archive, "Never mind")
-        _half_sent(page)
+        _partly_sent(page)
         with page.expect_response(lambda answer: answer.request.method == "DELETE" and answer.ok):
             page.get_by_test_id("upload-cancel").click()
         expect(page.get_by_text("Drop a zip here")).to_be_visible()
         _begin(page, archive, "Never mind")
-        _half_sent(page)
+        _partly_sent(page)
     with open_page(context, f"{door.url}/#/datasets") as page:
         expect(page.get_by_test_id("leftover")).to_have_count(1, timeout=SOON)
         page.get_by_role("button", name="Give up “Never mind”").click()

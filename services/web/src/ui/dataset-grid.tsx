@@ -149,7 +149,6 @@ interface CellProps {
 
 const Cell = memo(function Cell({ id, place, picture, labels, boxes, slots, onOpen }: CellProps): JSX.Element {
   if (picture === undefined) return <div class="cell is-waiting" />;
-  const pool = texts.dataset.pools[picture.pool];
   return (
     <button
       type="button"
@@ -157,7 +156,6 @@ const Cell = memo(function Cell({ id, place, picture, labels, boxes, slots, onOp
       data-testid="picture"
       data-place={place}
       data-index={picture.index}
-      aria-label={texts.dataset.cell(picture.name, pool, counted(picture))}
       title={picture.name}
       onClick={() => onOpen(place)}
     >
@@ -168,6 +166,7 @@ const Cell = memo(function Cell({ id, place, picture, labels, boxes, slots, onOp
       <span class="cell-caption">
         <span class="cell-name">{picture.name.split("/").at(-1)}</span>
         {picture.pool === "eval" && <span class="cell-pool">{texts.dataset.inEvaluation}</span>}
+        <span class="sr">{texts.dataset.contents(counted(picture))}</span>
       </span>
     </button>
   );
