@@ -195,6 +195,7 @@ def test_an_upload_goes_on_by_itself_after_the_connection_broke(
         page.get_by_role("navigation").get_by_role("link", name="Models").click()
         at_full_speed()
         room.do(asyncio.to_thread(door.start))
+        expect(page.get_by_test_id("messages")).to_contain_text("“Through a tunnel” is imported", timeout=_IMPORT)
         page.get_by_role("navigation").get_by_role("link", name="Datasets").click()
         _imported(page, "Through a tunnel")
         assert offsets.begun == 1

@@ -66,6 +66,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
     if (connection !== "offline") void who();
   }, [who, connection, team]);
 
+  useUploadNews(uploader, tell);
   useFirstRoute(live, route);
   useArrival(route);
   useTitle(live, route);
@@ -140,6 +141,22 @@ function Boundary({ children }: { children: ComponentChildren }): JSX.Element {
         {texts.errors.reload}
       </button>
     </div>
+  );
+}
+
+/** How an upload ended, for somebody who looks at another page meanwhile. */
+function useUploadNews(uploader: Uploader, tell: Page["tell"]): void {
+  useEffect(
+    () =>
+      uploader.subscribe(() => {
+        if (parseRoute(location.hash)?.page === "datasets") return;
+        const { state } = uploader;
+        if (state.kind === "done") tell("good", texts.upload.done(state.imported.dataset.name));
+        else if (state.kind === "broken") tell("bad", `${texts.upload.failed(state.name)}: ${state.error.message}`);
+        else if (state.kind === "refused")
+          tell("bad", `${texts.upload.failed(state.wish.name)}: ${state.error.message}`);
+      }),
+    [uploader, tell],
   );
 }
 
