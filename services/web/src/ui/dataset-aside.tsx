@@ -118,10 +118,11 @@ function Shown({
           key={label}
           type="button"
           class="chip"
+          aria-label={texts.dataset.show(label)}
           aria-pressed={filter.label === label}
           onClick={() => onFilter({ label, pool: null, negatives: false })}
         >
-          {texts.dataset.show(label)}
+          {label}
         </button>
       ))}
     </p>
