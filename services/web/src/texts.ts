@@ -492,7 +492,6 @@ export const texts = {
             ? `${truth} found`
             : `${truth} found as ${found}`,
     cellCount: (count: number, what: string) => `${what}: ${whole(count)}`,
-    labels: "Labels",
     columns: { label: "Label", precision: "Precision", recall: "Recall", ap: "AP", truth: "True boxes" },
     columnHints: {
       precision: "Of the boxes found, how many are right.",

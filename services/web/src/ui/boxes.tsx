@@ -8,11 +8,11 @@ export interface DrawnBox {
   corners: Corners;
   /** The number of its label's colour. */
   colour: number;
-  /** What stands at its corner; null for a bare box. */
-  tag: string | null;
+  /** What stands at its corner; empty for a bare box. */
+  tag: string;
   /** Somebody drew it: dashed. */
   truth: boolean;
-  /** It has nothing at the other side: crossed, as a colour alone is no sign. */
+  /** It isn't as the other side has it: its tag has a cross, as a colour alone is no sign. */
   error: boolean;
 }
 
@@ -45,20 +45,26 @@ export function Boxes({ src, alt, width, height, boxes }: Props): JSX.Element {
           <Shape key={index} box={box} width={width} height={height} />
         ))}
       </svg>
-      {boxes.map(
-        (box, index) =>
-          box.tag !== null && (
-            <span
-              key={index}
-              class={`box-tag box-${box.colour} ${box.corners.ymin < 0.09 ? "is-inside" : ""}`}
-              style={{ left: percent(box.corners.xmin), top: percent(box.corners.ymin) }}
-              aria-hidden="true"
-            >
-              {box.error && "✕ "}
-              {box.tag}
-            </span>
-          ),
-      )}
+      {boxes.map((box, index) => (
+        <Tag key={index} box={box} />
+      ))}
+    </span>
+  );
+}
+
+/** Above its box, or inside where there is no room above; at its right end where there is no room beyond that. */
+function Tag({ box }: { box: DrawnBox }): JSX.Element | null {
+  const { ymin, xmin, xmax } = box.corners;
+  const text = box.error ? `✕ ${box.tag}`.trim() : box.tag;
+  if (text === "") return null;
+  const side = xmin > 0.62 ? { right: percent(1 - xmax) } : { left: percent(xmin) };
+  return (
+    <span
+      class={`box-tag box-${box.colour} ${ymin < 0.09 ? "is-inside" : ""}`}
+      style={{ ...side, top: percent(ymin) }}
+      aria-hidden="true"
+    >
+      {text}
     </span>
   );
 }
@@ -72,12 +78,10 @@ function Shape({ box, width, height }: { box: DrawnBox; width: number; height: n
     width: Math.max(0, xmax - xmin) * width,
     height: Math.max(0, ymax - ymin) * height,
   };
-  const cross = `M${xmin * width} ${ymin * height}L${xmax * width} ${ymax * height}M${xmax * width} ${ymin * height}L${xmin * width} ${ymax * height}`;
   return (
     <g class={`box-shape box-${box.colour} ${box.truth ? "is-truth" : ""}`}>
       <rect class="box-halo" {...place} />
       <rect class="box-line" {...place} />
-      {box.error && <path class="box-cross" d={cross} />}
     </g>
   );
 }

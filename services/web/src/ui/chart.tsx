@@ -169,6 +169,7 @@ function mark(drawn: uPlot, step: number | null): void {
   const { ctx } = drawn;
   ctx.save();
   ctx.strokeStyle = getComputedStyle(drawn.root).getPropertyValue("--accent").trim();
+  ctx.globalAlpha = 0.5;
   ctx.lineWidth = 2 * uPlot.pxRatio;
   ctx.beginPath();
   ctx.moveTo(x, top);

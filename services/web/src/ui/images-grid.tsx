@@ -125,7 +125,7 @@ export function Drawing({ judged, jobId, colours, view, small = false }: SizedPr
     height: picture.height,
   };
   const colour = (label: string) => colours.get(label) ?? 0;
-  const draw = (each: Judged<TrueBox | FoundBox>, tag: string | null, truth: boolean): DrawnBox => ({
+  const draw = (each: Judged<TrueBox | FoundBox>, tag: string, truth: boolean): DrawnBox => ({
     corners: each.box,
     colour: colour(each.box.label),
     tag,
@@ -133,7 +133,7 @@ export function Drawing({ judged, jobId, colours, view, small = false }: SizedPr
     error: each.match !== each.box.label,
   });
   const score = ({ label, score }: FoundBox) => (small ? texts.images.score(score) : texts.images.boxTag(label, score));
-  const truths = (tagged: boolean) => judged.truth.map((each) => draw(each, tagged ? each.box.label : null, true));
+  const truths = (tagged: boolean) => judged.truth.map((each) => draw(each, tagged ? each.box.label : "", true));
   const founds = judged.found.map((each) => draw(each, score(each.box), false));
   if (view === "over") {
     const alt = `${texts.images.altTruth(judged.truth.length)}, ${texts.images.altFound(judged.found.length)}`;

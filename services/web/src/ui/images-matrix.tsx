@@ -103,43 +103,40 @@ export function LabelTable({ confusion, point, colours }: LabelProps): JSX.Eleme
   const { columns, columnHints, percent } = texts.images;
   const share = (value: number | null) => (value === null ? texts.none : percent(value));
   return (
-    <section class="card">
-      <h2>{texts.images.labels}</h2>
-      <div class="scroll-x">
-        <table class="plain-table label-figures" data-testid="label-figures">
-          <thead>
-            <tr>
-              <th scope="col">{columns.label}</th>
-              <th scope="col" class="num">
-                {columns.truth}
+    <div class="scroll-x label-figures">
+      <table class="plain-table" data-testid="label-figures">
+        <thead>
+          <tr>
+            <th scope="col">{columns.label}</th>
+            <th scope="col" class="num">
+              {columns.truth}
+            </th>
+            <th scope="col" class="num" title={columnHints.precision}>
+              {columns.precision}
+            </th>
+            <th scope="col" class="num" title={columnHints.recall}>
+              {columns.recall}
+            </th>
+            <th scope="col" class="num" title={columnHints.ap}>
+              {columns.ap}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {figuresOf(confusion).map((each) => (
+            <tr key={each.label}>
+              <th scope="row">
+                <span class={`box-mark box-${colours.get(each.label) ?? 0}`} aria-hidden="true" />
+                {each.label}
               </th>
-              <th scope="col" class="num" title={columnHints.precision}>
-                {columns.precision}
-              </th>
-              <th scope="col" class="num" title={columnHints.recall}>
-                {columns.recall}
-              </th>
-              <th scope="col" class="num" title={columnHints.ap}>
-                {columns.ap}
-              </th>
+              <td class="num">{whole(each.truth)}</td>
+              <td class="num">{share(each.precision)}</td>
+              <td class="num">{share(each.recall)}</td>
+              <td class="num">{precision(labelPrecision(point, each.label)) ?? texts.none}</td>
             </tr>
-          </thead>
-          <tbody>
-            {figuresOf(confusion).map((each) => (
-              <tr key={each.label}>
-                <th scope="row">
-                  <span class={`box-mark box-${colours.get(each.label) ?? 0}`} aria-hidden="true" />
-                  {each.label}
-                </th>
-                <td class="num">{whole(each.truth)}</td>
-                <td class="num">{share(each.precision)}</td>
-                <td class="num">{share(each.recall)}</td>
-                <td class="num">{precision(labelPrecision(point, each.label)) ?? texts.none}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </section>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }

@@ -139,27 +139,24 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
         </section>
       )}
       <div class="columns even image-figures">
-        <div class="column">
-          <Chart
-            title={texts.images.precision}
-            hint={texts.images.precisionHint}
-            empty=""
-            data={chart}
-            lastStep={job.steps_requested}
-            range={[0, 1]}
-            marked={point.step}
-            onChoose={choose}
-            height={200}
-          />
-          {confusion !== null && shown !== null && (
-            <LabelTable confusion={confusion} point={shown.point} colours={colours} />
-          )}
-        </div>
+        <Chart
+          title={texts.images.precision}
+          hint={texts.images.precisionHint}
+          empty=""
+          data={chart}
+          lastStep={job.steps_requested}
+          range={[0, 1]}
+          marked={point.step}
+          onChoose={choose}
+        />
         <section class="card" aria-busy={busy}>
-          {confusion === null ? (
+          {confusion === null || shown === null ? (
             <Waiting rows={6} />
           ) : (
-            <Matrix confusion={confusion} pictures={judged?.length ?? 0} chosen={cell} onChoose={setCell} />
+            <>
+              <Matrix confusion={confusion} pictures={judged?.length ?? 0} chosen={cell} onChoose={setCell} />
+              <LabelTable confusion={confusion} point={shown.point} colours={colours} />
+            </>
           )}
         </section>
       </div>
