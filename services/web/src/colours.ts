@@ -1,4 +1,4 @@
-/** A colour for each label, the same one wherever the same labels are. Pure; the colours themselves are in styles/images.css. */
+/** A colour for each label, the same one wherever the same labels are. Pure; the colours themselves are in styles/boxes.css. */
 
 /** As many as people with colour blindness can tell apart. */
 export const BOX_COLOURS = 7;

@@ -463,7 +463,6 @@ export const texts = {
   images: {
     tools: "What the pictures show",
     checkpoint: "Checkpoint",
-    step: (step: number) => `Step ${whole(step)}`,
     stepLong: (step: number, place: number, count: number) => `Step ${whole(step)}, ${place} of ${count}`,
     latest: "Latest",
     follows: "The latest checkpoint is shown; a new one takes its place.",
@@ -506,7 +505,6 @@ export const texts = {
     truth: "Truth",
     prediction: "Prediction",
     picture: (number: number) => `Picture ${number + 1}`,
-    from: (file: string, dataset: string) => (file === "" ? dataset : `${file} · ${dataset}`),
     right: "all found",
     rightEmpty: "nothing there",
     missed: (count: number) => `${whole(count)} missed`,
@@ -515,7 +513,6 @@ export const texts = {
     boxTag: (label: string, score: number) => `${label} ${score.toFixed(2)}`,
     altTruth: (boxes: number) => `${plural(boxes, "true box", "true boxes")}`,
     altFound: (boxes: number) => `${plural(boxes, "found box", "found boxes")}`,
-    open: (name: string, errors: string) => `${name}: ${errors}. Enlarge`,
     place: (place: number, count: number) => `${place} of ${count}`,
     previous: "Previous picture",
     next: "Next picture",

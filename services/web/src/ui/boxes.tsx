@@ -1,6 +1,7 @@
 /** A picture with boxes drawn over it. Owns how a box looks, not what it means. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import "../styles/boxes.css";
 import type { Corners } from "../matching";
 import { texts } from "../texts";
 

@@ -69,19 +69,17 @@ interface TileProps extends DrawingProps {
 
 const Tile = memo(function Tile({ judged, onOpen, ...drawing }: TileProps): JSX.Element {
   const { picture } = judged;
-  const name = nameOf(judged);
   return (
     <button
       type="button"
       class="tile"
       data-testid="picture"
       data-number={picture.number}
-      aria-label={texts.images.open(name, errorsOf(judged))}
       onClick={() => onOpen(picture.number)}
     >
       <Drawing judged={judged} {...drawing} small />
       <span class="tile-line">
-        <span class="tile-name">{name}</span>
+        <span class="tile-name">{nameOf(judged)}</span>
         <Errors judged={judged} />
       </span>
     </button>

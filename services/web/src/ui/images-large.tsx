@@ -43,7 +43,7 @@ export function Large(props: Props): JSX.Element {
   return (
     <Dialog title={nameOf(judged)} onClose={onClose} class="large-picture">
       <p class="large-line">
-        <span class="muted">{texts.images.from("", picture.dataset)}</span>
+        <span class="muted">{picture.dataset}</span>
         <Errors judged={judged} />
       </p>
       <div class="large-stage" data-testid="large-picture" data-number={picture.number}>
