@@ -90,7 +90,7 @@ def test_boxes_lie_where_the_objects_are(images: Page) -> None:
         box["width"] / picture["width"],
         box["height"] / picture["height"],
     )
-    assert places == pytest.approx((0.13, 0.34, 0.1875, 0.25), abs=0.015)
+    assert places == pytest.approx((0.13, 0.34, 0.1875, 0.25), abs=0.02)  # of which 3 px are the line
 
 
 def test_the_slider_and_the_graph_choose_the_same_checkpoint(images: Page) -> None:
@@ -205,7 +205,7 @@ def test_while_there_are_none_it_says_when_the_first_is_due(page: Page, doors: d
     expect(sentence).to_have_text(
         "The first pictures come with the checkpoint at step 100, once it trains.", timeout=SOON
     )
-    room.do(room.scenes.progress(trainer, job_id, 10))
+    room.do(room.scenes.progress(trainer, job_id, 40))
     expect(sentence).to_have_text(
         "The first pictures come with the checkpoint at step 100, in under a minute.", timeout=SOON
     )
@@ -256,9 +256,11 @@ def test_pictures_for_people(
         open_page(context, f"{doors['mentor'].url}/#/models/{learning[0]}/images") as page,
     ):
         expect(page.get_by_test_id("picture")).to_have_count(12, timeout=SOON)
-        page.get_by_test_id("picture").last.scroll_into_view_if_needed()  # pictures out of sight aren't fetched
         page.wait_for_timeout(400)
-        page.screenshot(path=shots / f"images-{width}-{scheme}.png", full_page=True)
+        page.screenshot(path=shots / f"images-{width}-{scheme}.png")
+        page.get_by_test_id("picture").nth(5).scroll_into_view_if_needed()
+        page.wait_for_timeout(400)
+        page.screenshot(path=shots / f"images-grid-{width}-{scheme}.png")
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
         page.get_by_test_id("picture").nth(1).click()
         expect(page.get_by_role("dialog")).to_be_visible()

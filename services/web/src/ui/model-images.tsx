@@ -102,7 +102,7 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
     `${job.id} ${latest.predictions.pictures}`,
   );
   const predictions = usePredictions(job.id, point);
-  const { shown } = predictions;
+  const { shown, stale } = predictions;
 
   const labels = useMemo(
     () => labelsOf(job.labels, pictures.data ?? [], shown?.pictures ?? []),
@@ -124,7 +124,6 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
     (number: number) => setOpened({ numbers: listed.map((each) => each.picture.number), number }),
     [listed],
   );
-  const busy = shown?.point !== point;
   const current = judged?.find((each) => each.picture.number === opened?.number);
   const checkpoints = { kept, point, follows: step === null, onChoose: choose };
   const score = { threshold, onThreshold: setThreshold };
@@ -149,13 +148,13 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
           marked={point.step}
           onChoose={choose}
         />
-        <section class="card" aria-busy={busy}>
+        <section class="card" aria-busy={stale}>
           {confusion === null || shown === null ? (
             <Waiting rows={6} />
           ) : (
             <>
               <Matrix confusion={confusion} pictures={judged?.length ?? 0} chosen={cell} onChoose={setCell} />
-              <LabelTable confusion={confusion} point={shown.point} colours={colours} />
+              <LabelTable confusion={confusion} point={chosenOf(kept, shown.step) ?? point} colours={colours} />
             </>
           )}
         </section>
@@ -173,7 +172,7 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
           {...drawn}
           judged={listed}
           all={judged.length}
-          busy={busy}
+          busy={stale}
           cell={cell}
           onShowAll={() => setCell(null)}
           onOpen={open}
