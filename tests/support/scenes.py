@@ -17,7 +17,9 @@ from shared.contract.events import (
     TrainingProgressed,
 )
 from shared.contract.jobs import JobState
-from shared.contract.views import ExportedFile, Reason
+from shared.contract.views import ExportedFile, PredictionsView, Reason
+from shared.runtime.artifacts import Artifacts
+from tests.support import gallery
 from tests.support.running import Caller
 from tests.support.scheduling import Platform, ScriptedTrainer, until
 from tests.support.voc import frames, write_zip
@@ -94,20 +96,35 @@ class Scenes:
         await self._platform.in_state(job_id, "PREPARING")
         return job_id, trainer
 
-    async def run(self, description: str, steps: int = 0, **fields: Any) -> tuple[str, ScriptedTrainer]:
-        """A job that is RUNNING, with a checkpoint each 100 steps up to `steps`."""
+    async def run(
+        self, description: str, steps: int = 0, *, pictured: bool = False, **fields: Any
+    ) -> tuple[str, ScriptedTrainer]:
+        """A job that is RUNNING, with a checkpoint each 100 steps up to `steps`, with predictions if it is `pictured`."""
         job_id, trainer = await self.held(description, **fields)
         await trainer.started(job_id, 1)
         await self._platform.in_state(job_id, "RUNNING")
         notice = Reason(code="pretrained_backbone", message="Training starts from ImageNet weights.")
         await trainer.say(TrainingNoticed(notice=notice), job_id, 1)
         for step in range(100, steps + 1, 100):
-            await self.checkpoint(trainer, job_id, step)
+            await (self.pictured if pictured else self.checkpoint)(trainer, job_id, step)
         if steps:
             await self._platform.job(job_id, lambda change: change.job.steps_completed == steps)
         return job_id, trainer
 
-    async def checkpoint(self, trainer: ScriptedTrainer, job_id: str, step: int, attempt: int = 1) -> None:
+    async def pictured(self, trainer: ScriptedTrainer, job_id: str, step: int, attempt: int = 1) -> None:
+        """A checkpoint whose predictions are in the store."""
+        artifacts = Artifacts(self._platform.environ["ARTIFACTS_URL"])
+        view = await asyncio.to_thread(gallery.publish, artifacts, job_id, step, attempt)
+        await self.checkpoint(trainer, job_id, step, attempt, view)
+
+    async def checkpoint(
+        self,
+        trainer: ScriptedTrainer,
+        job_id: str,
+        step: int,
+        attempt: int = 1,
+        predictions: PredictionsView | None = None,
+    ) -> None:
         """A checkpoint with all metrics."""
         precision = 0.62 * (1 - math.exp(-step / 260))
         fact = TrainingCheckpointed(
@@ -129,9 +146,12 @@ class Scenes:
                 "DetectionBoxes_Recall/AR@100 (large)": precision * 1.2,
                 "DetectionBoxes_Recall/AR@100 (medium)": precision * 0.8,
                 "DetectionBoxes_Recall/AR@100 (small)": -1.0,
+                "DetectionBoxes_PerformanceByCategory/mAP/Ball": precision * 1.2,
+                "DetectionBoxes_PerformanceByCategory/mAP/Cube": precision * 0.8,
                 **_losses(step, 1.12),
             },
             best=True,
+            predictions=predictions,
         )
         await trainer.say(fact, job_id, attempt)
 
@@ -176,7 +196,7 @@ class Scenes:
 
     async def succeeded(self, description: str = "BallsModel") -> str:
         """A model that is done."""
-        job_id, trainer = await self.run(description, steps=600)
+        job_id, trainer = await self.run(description, steps=600, pictured=True)
         await self.succeed(job_id, trainer)
         return job_id
 

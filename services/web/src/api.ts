@@ -8,6 +8,7 @@ import type {
   BatchAnswer,
   CancelRequest,
   CapacityAnswer,
+  CheckpointPredictionsAnswer,
   Compatibility,
   CompatibilityRequest,
   CreateTeamsRequest,
@@ -15,6 +16,8 @@ import type {
   DatasetsAnswer,
   DatasetStatistics,
   ErrorBody,
+  EvaluationPicture,
+  EvaluationPicturesAnswer,
   EventsAnswer,
   GrantRequest,
   Imported,
@@ -209,6 +212,19 @@ export class Api {
   async events(id: string, signal: AbortSignal): Promise<ModelEvent[]> {
     const path = `/api/models/${encodeURIComponent(id)}/events`;
     return (await this.request<EventsAnswer>("GET", path, { signal })).events;
+  }
+
+  async evaluationPictures(id: string, signal: AbortSignal): Promise<EvaluationPicture[]> {
+    const path = `/api/models/${encodeURIComponent(id)}/pictures`;
+    return (await this.request<EvaluationPicturesAnswer>("GET", path, { signal })).pictures;
+  }
+
+  evaluationPictureUrl(id: string, number: number): string {
+    return `/api/models/${encodeURIComponent(id)}/pictures/${number}.jpg`;
+  }
+
+  predictions(id: string, step: number, signal: AbortSignal): Promise<CheckpointPredictionsAnswer> {
+    return this.request("GET", `/api/models/${encodeURIComponent(id)}/predictions/${step}`, { signal });
   }
 
   downloadUrl(id: string, format: string): string {

@@ -1,7 +1,7 @@
 /** All metrics of one or several models as lines to draw or to write into a file. Pure. */
 import type { MetricPoint } from "./contract";
 import type { ChartData, Series } from "./series";
-import { metricNames } from "./series";
+import { labelOf, metricNames } from "./series";
 import { texts } from "./texts";
 
 export interface Source {
@@ -10,11 +10,12 @@ export interface Source {
   points: readonly MetricPoint[];
 }
 
-export type Group = "precision" | "recall" | "loss" | "rate";
+export type Group = "precision" | "label" | "recall" | "loss" | "rate";
 
 export interface Graph extends ChartData {
   /** The metric's name, as ftc-ml gives it. */
   name: string;
+  title: string;
   group: Group;
 }
 
@@ -56,11 +57,12 @@ function graphOf(name: string, sources: readonly Source[], smoothing: number): G
       smoothing,
     ),
   }));
-  return { name, group: groupOf(name), steps, series };
+  return { name, title: labelOf(name) ?? name.slice(name.indexOf("/") + 1), group: groupOf(name), steps, series };
 }
 
 function groupOf(name: string): Group {
   if (name.startsWith("DetectionBoxes_Precision/")) return "precision";
+  if (labelOf(name) !== null) return "label";
   if (name.startsWith("DetectionBoxes_Recall/")) return "recall";
   return name.startsWith("Loss/") ? "loss" : "rate";
 }

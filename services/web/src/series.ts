@@ -20,6 +20,7 @@ export interface ChartData {
 export const MAP = "DetectionBoxes_Precision/mAP";
 export const MAP_50 = "DetectionBoxes_Precision/mAP@.50IOU";
 export const MAP_75 = "DetectionBoxes_Precision/mAP@.75IOU";
+const LABEL_MAP = "DetectionBoxes_PerformanceByCategory/mAP/";
 const TOTAL_LOSS = "Loss/total_loss";
 const LOSSES = [TOTAL_LOSS, "Loss/classification_loss", "Loss/localization_loss", "Loss/regularization_loss"] as const;
 const PRECISIONS = [MAP_50, MAP, MAP_75] as const;
@@ -52,19 +53,30 @@ export function lossChart(points: readonly MetricPoint[], progress: Progress | u
 }
 
 /** The average precisions at each checkpoint; -1 (nothing to find) is no point. */
-export function precisionChart(points: readonly MetricPoint[]): ChartData {
+export function precisionChart(points: readonly MetricPoint[], names: readonly string[] = PRECISIONS): ChartData {
   const value = (point: MetricPoint, name: string) => {
     const found = point.evaluation[name];
     return found === undefined || found < 0 ? null : found;
   };
   return {
     steps: points.map((point) => point.step),
-    series: PRECISIONS.map((name) => ({
+    series: names.map((name) => ({
       key: name,
       name: name.slice(name.indexOf("/") + 1),
       values: points.map((point) => value(point, name)),
     })),
   };
+}
+
+/** The label whose average precision a metric is, null for all other metrics. */
+export function labelOf(metric: string): string | null {
+  return metric.startsWith(LABEL_MAP) ? metric.slice(LABEL_MAP.length) : null;
+}
+
+/** The average precision of one label on all evaluation pictures, null where it isn't known or there was nothing to find. */
+export function labelPrecision(point: MetricPoint, label: string): number | null {
+  const value = point.evaluation[LABEL_MAP + label];
+  return value === undefined || value < 0 ? null : value;
 }
 
 /** Every metric's name that a pool's points have, losses and rates as they come, in a fixed order. */
@@ -74,7 +86,14 @@ export function metricNames(points: readonly MetricPoint[], pool: "training" | "
 }
 
 function rank(name: string): number {
-  const groups = ["DetectionBoxes_Precision/", "DetectionBoxes_Recall/", "Loss/", "learning_rate", "steps_per_sec"];
+  const groups = [
+    "DetectionBoxes_Precision/",
+    LABEL_MAP,
+    "DetectionBoxes_Recall/",
+    "Loss/",
+    "learning_rate",
+    "steps_per_sec",
+  ];
   const found = groups.findIndex((group) => name.startsWith(group));
   return found < 0 ? groups.length : found;
 }

@@ -24,6 +24,7 @@ _PAGES = (
     "models",
     "model-details",
     "model-graphs",
+    "model-images",
     "model-export",
     "model-failed",
     "team",

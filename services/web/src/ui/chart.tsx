@@ -26,6 +26,10 @@ interface Props {
   zoom?: Span | null;
   /** A part was chosen by dragging, or all of it by a double click. Without it, nothing can be. */
   onZoom?: (zoom: Span | null) => void;
+  /** A step that is marked. */
+  marked?: number | null;
+  /** A click chose the step of that point. */
+  onChoose?: (step: number) => void;
   height?: number;
 }
 
@@ -35,6 +39,8 @@ interface Latest {
   range: [number, number] | undefined;
   zoom: Span | null;
   onZoom: Props["onZoom"];
+  marked: number | null;
+  onChoose: Props["onChoose"];
 }
 
 export type Span = readonly [number, number];
@@ -46,7 +52,7 @@ const SYNC = uPlot.sync("steps");
 
 export function Chart(props: Props): JSX.Element {
   const { title, hint, note, empty, data, lastStep, range, hidden = [], log = false, zoom = null, onZoom } = props;
-  const { height = HEIGHT } = props;
+  const { height = HEIGHT, marked = null, onChoose } = props;
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const [pointed, setPointed] = useState<number | null>(null);
@@ -54,8 +60,8 @@ export function Chart(props: Props): JSX.Element {
   const scheme = useColorScheme();
   const keys = data.series.map((series) => series.key).join("\n");
   const table = useMemo<uPlot.AlignedData>(() => [data.steps, ...data.series.map((series) => series.values)], [data]);
-  const latest = useRef<Latest>({ table, off, range, zoom, onZoom });
-  latest.current = { table, off, range, zoom, onZoom };
+  const latest = useRef<Latest>({ table, off, range, zoom, onZoom, marked, onChoose });
+  latest.current = { table, off, range, zoom, onZoom, marked, onChoose };
 
   // A new drawing where series, scheme or the axis change; new points alone only replace the data.
   useEffect(() => {
@@ -65,6 +71,8 @@ export function Chart(props: Props): JSX.Element {
     options.hooks = {
       setCursor: [(drawn) => setPointed(drawn.cursor.idx ?? null)],
       setSelect: [(drawn) => select(drawn, latest.current.onZoom)],
+      drawAxes: [(drawn) => mark(drawn, latest.current.marked)],
+      ready: [(drawn) => drawn.over.addEventListener("click", () => choose(drawn, latest.current.onChoose))],
     };
     const drawn = new uPlot(options, latest.current.table, element);
     plot.current = drawn;
@@ -85,6 +93,8 @@ export function Chart(props: Props): JSX.Element {
 
   useEffect(() => plot.current?.setData(table), [table]);
 
+  useEffect(() => plot.current?.redraw(false), [marked]);
+
   useEffect(() => {
     data.series.forEach((series, index) => plot.current?.setSeries(index + 1, { show: !off.has(series.key) }));
   }, [off]);
@@ -102,7 +112,11 @@ export function Chart(props: Props): JSX.Element {
         <h2>{title}</h2>
         {note !== undefined && <p class="muted">{note}</p>}
       </header>
-      <div class="plot-box" style={{ height: `${height}px` }} onDblClick={() => onZoom?.(null)}>
+      <div
+        class={onChoose === undefined ? "plot-box" : "plot-box is-choosable"}
+        style={{ height: `${height}px` }}
+        onDblClick={() => onZoom?.(null)}
+      >
         <div ref={box} class="plot" role="img" aria-label={texts.model.chartLabel(title, data.steps.length, summary)} />
         {data.steps.length === 0 && <p class="plot-empty">{empty}</p>}
       </div>
@@ -139,6 +153,29 @@ function select(drawn: uPlot, onZoom: Props["onZoom"]): void {
   if (onZoom === undefined || width < 6) return;
   onZoom([Math.max(0, Math.round(drawn.posToVal(left, "x"))), Math.round(drawn.posToVal(left + width, "x"))]);
   drawn.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+}
+
+/** The point under the pointer is the one that is chosen. */
+function choose(drawn: uPlot, onChoose: Props["onChoose"]): void {
+  const step = drawn.data[0][drawn.cursor.idx ?? -1];
+  if (step !== undefined) onChoose?.(step);
+}
+
+/** A line at the marked step, behind the curves. */
+function mark(drawn: uPlot, step: number | null): void {
+  if (step === null) return;
+  const { top, height } = drawn.bbox;
+  const x = Math.round(drawn.valToPos(step, "x", true));
+  const { ctx } = drawn;
+  ctx.save();
+  ctx.strokeStyle = getComputedStyle(drawn.root).getPropertyValue("--accent").trim();
+  ctx.globalAlpha = 0.5;
+  ctx.lineWidth = 2 * uPlot.pxRatio;
+  ctx.beginPath();
+  ctx.moveTo(x, top);
+  ctx.lineTo(x, top + height);
+  ctx.stroke();
+  ctx.restore();
 }
 
 function describe(

@@ -9,7 +9,7 @@ import { Ranges } from "../ranges";
 import type { PictureFilter } from "../route";
 import { Slots } from "../slots";
 import { texts } from "../texts";
-import { Boxes } from "./boxes";
+import { Boxes } from "./dataset-boxes";
 import { usePage, useView } from "./context";
 import { LargePicture } from "./dataset-picture";
 import { useWindowRows } from "./virtual";

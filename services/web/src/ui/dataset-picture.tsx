@@ -6,7 +6,7 @@ import { beside, look, type Side, turn } from "../mosaic";
 import type { Ranges } from "../ranges";
 import { texts } from "../texts";
 import { Dialog, Icon } from "./bits";
-import { Boxes } from "./boxes";
+import { Boxes } from "./dataset-boxes";
 import { usePage } from "./context";
 
 interface Props {

@@ -14,7 +14,8 @@ import { Metrics } from "./model-metrics";
 
 /** More lines than that, and nobody can tell them apart. */
 const MOST_COMPARED = 4;
-const GROUPS: readonly Group[] = ["precision", "loss", "recall", "rate"];
+const GROUPS: readonly Group[] = ["precision", "label", "loss", "recall", "rate"];
+const BOUNDED: ReadonlySet<Group> = new Set<Group>(["precision", "label", "recall"]);
 
 interface Props {
   job: JobView;
@@ -101,7 +102,7 @@ interface GroupProps {
 
 function GraphGroup({ group, graphs, log, zoom, lastStep, onZoom }: GroupProps): JSX.Element | null {
   if (graphs.length === 0) return null;
-  const bounded = group === "precision" || group === "recall";
+  const bounded = BOUNDED.has(group);
   return (
     <section class="graph-group" data-testid={`graphs-${group}`}>
       <h2>
@@ -111,7 +112,7 @@ function GraphGroup({ group, graphs, log, zoom, lastStep, onZoom }: GroupProps):
         {graphs.map((graph) => (
           <Chart
             key={graph.name}
-            title={graph.name.slice(graph.name.indexOf("/") + 1)}
+            title={graph.title}
             empty=""
             data={graph}
             lastStep={lastStep}
