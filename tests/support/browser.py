@@ -28,14 +28,14 @@ _BROWSERS_OWN = ("WebSocket", "Failed to load resource", "net::ERR_")
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
+def open_browser(*switches: str) -> Iterator[Browser]:
     """The one that CHROMIUM names, else Debian's Chromium or Google Chrome, else Playwright's own."""
     with sync_playwright() as playwright:
         usual = (path for name in BROWSERS if (path := shutil.which(name)))
         program = os.environ.get("CHROMIUM") or next(usual, None) or playwright.chromium.executable_path
         if shutil.which(program) is None:
             missing("no Chromium: `make test` installs one; without it set CHROMIUM to a browser's path")
-        opened = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=program, args=[*_ARGUMENTS, *switches])
         yield opened
         opened.close()
 

@@ -12,6 +12,7 @@ import { Icon, StateBadge, StepBar, TrainingTime, Waiting } from "./bits";
 import { Chart } from "./chart";
 import { useNow, usePage, useProgress, useView } from "./context";
 import { Explanation } from "./explain";
+import { lazy } from "./lazy";
 import { Attempts, Details, History, Lineage, Minutes, Pools } from "./model-details";
 import { Export } from "./model-export";
 import { Failure } from "./model-failure";
@@ -19,6 +20,8 @@ import { Graphs } from "./model-graphs";
 import { ModelToolbar } from "./model-toolbar";
 import { TabBar } from "./tabs";
 import { TryAgain } from "./try-again";
+
+const TryIt = lazy(async () => (await import("./model-try")).TryIt);
 
 export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Element {
   const job = useView((view) => view.state.models.get(id));
@@ -73,6 +76,7 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
       )}
       {tab === "graphs" && <Graphs job={job} points={points} problem={problem} onRetry={again} />}
       {tab === "export" && <Export job={job} />}
+      {tab === "try" && <TryIt job={job} />}
     </article>
   );
 }
