@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 from services.cli.detect import Detection, Detector
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_browser, open_page
+from tests.support.browser import found_by_axe, open_browser, open_page
 from tests.support.engine_checks import export_untrained
 from tests.support.records import drawn_frames, write_records
 from tests.support.room import Gateway, Room
@@ -234,6 +234,10 @@ def test_a_file_that_is_gone_from_the_server_is_told_in_its_words(page: Page, ro
     page.route("**/download?*", lambda route: route.abort())
     page.get_by_role("group", name="File").get_by_role("button", name="float32").click()
     expect(_hint(page)).to_contain_text("The server can’t be reached", timeout=SOON)
+    # The next picture is also the next try.
+    page.unroute("**/download?*")
+    page.get_by_test_id("try-file").set_input_files(_payload(picture))
+    expect(_hint(page)).to_contain_text("is not in the artifact store any more", timeout=SOON)
 
 
 def test_a_model_without_a_file_says_when_there_is_one(page: Page, room: Room) -> None:
@@ -266,12 +270,13 @@ def test_the_webcam_once_it_is_allowed(browser: Browser, doors: dict[Role, Gatew
         assert page.evaluate("window.track.readyState") == "ended"
 
 
-def test_how_it_looks(tab: Page, picture: Image.Image, shots: Path) -> None:
+def test_it_is_for_everybody_and_there_are_pictures(tab: Page, picture: Image.Image, shots: Path) -> None:
     _show(tab, picture)
     _least(tab, 0.9)
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         tab.screenshot(path=shots / f"try-{scheme}.png", full_page=True)
+        assert not found_by_axe(tab)
     tab.set_viewport_size({"width": 390, "height": 844})
     tab.screenshot(path=shots / "try-phone.png", full_page=True)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -41,7 +41,7 @@ function Trial({ job, files, smallest }: TrialProps): JSX.Element {
   const [source, setSource] = useSource();
   const [refused, setRefused] = useState<string | null>(null);
   const file = files.find((each) => each.format === format) ?? smallest;
-  const { detector, problem } = useDetector(job, file, source !== null);
+  const { detector, problem, again } = useDetector(job, file, source !== null);
   const { found, failed, video } = useLooking(detector, source);
   const wish = useRef(0);
 
@@ -49,6 +49,7 @@ function Trial({ job, files, smallest }: TrialProps): JSX.Element {
   const show = async (open: () => Promise<Source>) => {
     const mine = ++wish.current;
     setRefused(null);
+    if (problem !== null) again();
     try {
       const opened = await open();
       if (mine === wish.current) setSource(opened);
@@ -234,14 +235,18 @@ function useSource(): [Source | null, (next: Source | null) => void] {
   return [source, setSource];
 }
 
+interface Loaded {
+  detector: Detector | null;
+  problem: string | null;
+}
+
+const NOTHING: Loaded = { detector: null, problem: null };
+
 /** The model, fetched when it is first `wanted` and anew for another file; it is let go of when the page is left. */
-function useDetector(
-  job: JobView,
-  file: ExportedFile,
-  wanted: boolean,
-): { detector: Detector | null; problem: string | null } {
+function useDetector(job: JobView, file: ExportedFile, wanted: boolean): Loaded & { again: () => void } {
   const { api } = usePage();
-  const [state, setState] = useState<{ detector: Detector | null; problem: string | null }>(NOTHING);
+  const [state, setState] = useState<Loaded>(NOTHING);
+  const [tries, setTries] = useState(0);
   const url = api.downloadUrl(job.id, file.format);
   const needed = useRef(false);
   needed.current ||= wanted;
@@ -264,11 +269,9 @@ function useDetector(
       request.abort();
       loaded?.end();
     };
-  }, [url, needed.current, file.sha256]);
-  return state;
+  }, [url, needed.current, file.sha256, tries]);
+  return { ...state, again: () => setTries(tries + 1) };
 }
-
-const NOTHING = { detector: null, problem: null };
 
 interface Looking {
   found: Found | null;

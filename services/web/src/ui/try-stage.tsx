@@ -19,12 +19,10 @@ interface Props {
 }
 
 export function Stage({ source, shown, video, onEnded }: Props): JSX.Element {
-  const [ratio, setRatio] = useState(4 / 3);
+  const [seenRatio, setSeenRatio] = useState(4 / 3);
+  const ratio = source.kind === "picture" ? source.bitmap.width / source.bitmap.height : seenRatio;
   useEffect(() => {
-    if (source.kind === "picture") {
-      setRatio(source.bitmap.width / source.bitmap.height);
-      return undefined;
-    }
+    if (source.kind === "picture") return undefined;
     const [track] = source.stream.getVideoTracks();
     track?.addEventListener("ended", onEnded);
     if (video.current !== null) video.current.srcObject = source.stream;
@@ -42,7 +40,7 @@ export function Stage({ source, shown, video, onEnded }: Props): JSX.Element {
           playsInline
           aria-label={texts.tryIt.live}
           onResize={({ currentTarget: seen }) => {
-            if (seen.videoHeight > 0) setRatio(seen.videoWidth / seen.videoHeight);
+            if (seen.videoHeight > 0) setSeenRatio(seen.videoWidth / seen.videoHeight);
           }}
         />
       )}
