@@ -5,11 +5,15 @@ export interface Size {
   height: number;
 }
 
-/** Which places of a line make up one place of the resized line, from `first` on, and how much each counts. */
+/** Which places of a line make up one place of the resized line, from `first` on, and how much each counts, of `ONE`. */
 interface Taps {
   first: number;
-  weights: Float64Array;
+  weights: Int32Array;
 }
+
+/** Whole numbers, as large as Pillow's: sums are the same in any order, and so is how a half is rounded. */
+const BITS = 22;
+const ONE = 2 ** BITS;
 
 /**
  * Red, green and blue of each pixel of an RGBA picture in size `to`, row by row, each rounded to 0..255.
@@ -48,9 +52,8 @@ export function resize(rgba: Uint8ClampedArray, from: Size, to: Size): Uint8Clam
   return resized;
 }
 
-/** Halves go up, as Pillow's do; the array by itself would take them to the even number. */
-function rounded(value: number): number {
-  return Math.floor(value + 0.5);
+function rounded(sum: number): number {
+  return (sum + ONE / 2) >> BITS;
 }
 
 function taps(from: number, to: number): Taps[] {
@@ -60,10 +63,10 @@ function taps(from: number, to: number): Taps[] {
     const centre = (place + 0.5) * scale;
     const first = Math.max(0, Math.floor(centre - reach + 0.5));
     const end = Math.min(from, Math.floor(centre + reach + 0.5));
-    const weights = Float64Array.from({ length: end - first }, (_unused, tap) =>
+    const weights = Array.from({ length: end - first }, (_unused, tap) =>
       Math.max(0, 1 - Math.abs((first + tap + 0.5 - centre) / reach)),
     );
     const sum = weights.reduce((total, weight) => total + weight, 0);
-    return { first, weights: weights.map((weight) => weight / sum) };
+    return { first, weights: Int32Array.from(weights, (weight) => Math.round((weight / sum) * ONE)) };
   });
 }

@@ -125,13 +125,14 @@ def _hint(page: Page) -> Locator:
 
 def test_the_browser_finds_what_litert_finds_in_python(tab: Page, exported: Path, picture: Image.Image) -> None:
     expected = Detector(exported / "float16.tflite").detect(picture, least_score=0.5)
-    assert len(expected) >= 3, "the picture shows too little to compare anything"
     _show(tab, picture)
     _least(tab, 0.5)
     found = _rows(tab, picture)
-    for one, others in ((expected, found), (found, expected)):
-        lost = [each for each in one if not any(_same(each, other) for other in others)]
-        assert not lost
+    for some, others in ((expected, found), (found, expected)):
+        # What is near the threshold may be on either side of it.
+        sure = [each for each in some if each.score >= 0.55]
+        assert len(sure) >= 3, "the picture shows too little to compare anything"
+        assert not [each for each in sure if not any(_same(each, other) for other in others)]
     expect(tab.get_by_test_id("try-box")).to_have_count(len(found))
     expect(tab.get_by_test_id("try-summary")).to_contain_text(f"{len(found)} of ")
 
@@ -243,7 +244,8 @@ def test_a_file_that_is_gone_from_the_server_is_told_in_its_words(page: Page, ro
 def test_a_model_without_a_file_says_when_there_is_one(page: Page, room: Room) -> None:
     job_id, _ = room.do(room.scenes.run("Still runs", steps=100))
     page.goto(f"{page.url.split('#')[0]}#/models/{job_id}/try")
-    expect(page.get_by_text("The file is made when training ends.")).to_be_visible(timeout=SOON)
+    said = page.get_by_role("paragraph").filter(has_text="The file is made when training ends.")
+    expect(said).to_be_visible(timeout=SOON)
     expect(page.get_by_test_id("try-file")).to_have_count(0)
 
 
