@@ -31,7 +31,7 @@ LOADED = 60_000
 """For program and model, in milliseconds: a busy machine takes its time to compile them."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a trainer publishes it, with more files that no trainer makes: what a browser must refuse."""
     folder = tmp_path_factory.mktemp("tried")
@@ -45,7 +45,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tried(room: Room, exported: Path) -> str:
     """A model with those files."""
     return room.do(room.scenes.succeeded("Tried", exported), 120)
