@@ -86,6 +86,8 @@ async def nginx(runners: Runners, tmp_path: Path) -> AsyncIterator[Gateway]:
     (dist / "assets").mkdir(parents=True)
     (dist / "index.html").write_text("<!doctype html><title>page</title>")
     (dist / "assets" / "app-1a2b.js").write_text("let page;" * 500)
+    (dist / "assets" / "detector.worker-1a2b.js").write_text("let worker;")
+    (dist / "assets" / "litert-1a2b.wasm").write_bytes(b"\0asm" * 500)
     (port,) = free_ports(1)
     run = tmp_path / "run here"
     services = {name: f"http://{LOOPBACK}:{runner.addresses[0][1]}" for name, runner in runners.items()}
@@ -146,6 +148,7 @@ async def test_the_page_is_never_cached_and_signs_itself_in(nginx: Gateway, clie
                 assert policy[kind] == "'self'", kind
             assert policy["img-src"] == "'self' data: blob:"
             assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Permissions-Policy"] == "camera=(self), microphone=(), geolocation=()"
 
 
 async def test_hashed_files_are_cached_for_good_compressed_and_without_the_token(
@@ -160,6 +163,25 @@ async def test_hashed_files_are_cached_for_good_compressed_and_without_the_token
     async with client.get(nginx.url + "/assets/gone.js") as response:
         assert response.status == 404
         assert "Cache-Control" not in response.headers
+
+
+async def test_only_the_worker_that_tries_models_may_run_webassembly(
+    nginx: Gateway, client: aiohttp.ClientSession
+) -> None:
+    async with client.get(nginx.url + "/assets/detector.worker-1a2b.js") as response:
+        policy = dict(rule.split(" ", 1) for rule in response.headers["Content-Security-Policy"].split("; "))
+        assert policy == {
+            "default-src": "'none'",
+            "script-src": "'self' 'wasm-unsafe-eval'",
+            "connect-src": "'self'",
+            "frame-ancestors": "'none'",
+        }
+    async with client.get(nginx.url + "/assets/app-1a2b.js") as response:
+        assert "wasm" not in response.headers["Content-Security-Policy"]
+    # Compiled while it comes, which browsers do for this type alone; and compressed.
+    async with client.get(nginx.url + "/assets/litert-1a2b.wasm", headers={"Accept-Encoding": "gzip"}) as response:
+        assert response.headers["Content-Type"] == "application/wasm"
+        assert response.headers["Content-Encoding"] == "gzip"
 
 
 async def test_an_upload_streams_through_without_a_limit_and_before_it_is_complete(

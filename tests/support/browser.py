@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
@@ -14,6 +15,8 @@ from tests.support.fixtures import missing
 from tests.support.stack import CHECKOUT
 
 PICTURES = CHECKOUT / "test-artifacts"
+_AXE = CHECKOUT / "services" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+_RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,14 +31,14 @@ _BROWSERS_OWN = ("WebSocket", "Failed to load resource", "net::ERR_")
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
+def open_browser(*switches: str) -> Iterator[Browser]:
     """The one that CHROMIUM names, else Debian's Chromium or Google Chrome, else Playwright's own."""
     with sync_playwright() as playwright:
         usual = (path for name in BROWSERS if (path := shutil.which(name)))
         program = os.environ.get("CHROMIUM") or next(usual, None) or playwright.chromium.executable_path
         if shutil.which(program) is None:
             missing("no Chromium: `make test` installs one; without it set CHROMIUM to a browser's path")
-        opened = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        opened = playwright.chromium.launch(executable_path=program, args=[*_ARGUMENTS, *switches])
         yield opened
         opened.close()
 
@@ -58,3 +61,14 @@ def open_page(context: BrowserContext, url: str) -> Iterator[Page]:
     assert opened.evaluate("window.sameDocument"), "the page was reloaded"
     opened.close()
     assert not [problem for problem in problems if not any(word in problem for word in _BROWSERS_OWN)]
+
+
+def found_by_axe(page: Page) -> list[str]:
+    """What axe finds serious or worse on the page as it is."""
+    page.evaluate(_AXE.read_text())
+    result: dict[str, Any] = page.evaluate(f"axe.run(document, {_RULES})")
+    return [
+        f"{one['impact']} {one['id']}: {[node['html'][:120] for node in one['nodes'][:3]]}"
+        for one in result["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]

@@ -265,3 +265,31 @@ def verdicts_on_lost_boxes() -> dict[str, bool]:
         comparison.add((boxes, scores), (boxes[mask], labels[mask], scores.max(axis=1)[mask]), 0.6)
         verdicts[case] = comparison.good
     return verdicts
+
+
+def export_untrained(folder: Path, labels: list[str], records: list[str]) -> None:
+    """A float16 file in `folder` of a model that was never trained but says definite things of pictures like `records`.
+
+    Its batch norms know those pictures, so that each layer's output depends on what it sees, and its scores are spread ten
+    times as wide as a fresh one's, so that no rounding decides which boxes are left.
+    """
+    import tensorflow as tf
+
+    from services.trainer.engine.export import export, normalise
+    from services.trainer.engine.inputs import read_pictures
+    from services.trainer.engine.metadata import INPUT_MEAN, INPUT_STD
+    from services.trainer.engine.models.registry import build_model, network_of
+
+    tf.keras.utils.set_random_seed(1)
+    network = network_of(STARTING_MODEL)
+    model = build_model(network, len(labels) + 1)
+    for part in (model.backbone, model.decoder):
+        for layer in part.layers:
+            if hasattr(layer, "moving_mean"):
+                layer.momentum = 0.0
+    pictures = np.stack(read_pictures(records, 8, network.image_size))
+    model(normalise(tf.constant((pictures - INPUT_MEAN) / INPUT_STD, tf.float32)), training=True)
+    for variable in model.head.trainable_variables:
+        if "scores_" in variable.name and "kernel" in variable.name:
+            variable.assign(variable * 10.0)
+    export(model, network, labels, folder, ["float16"], name=STARTING_MODEL)

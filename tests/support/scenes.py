@@ -7,6 +7,7 @@ import math
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from shared.contract.events import (
@@ -181,23 +182,31 @@ class Scenes:
 
         self._running.append(asyncio.create_task(go()))
 
-    async def succeed(self, job_id: str, trainer: ScriptedTrainer, steps: int = 600) -> None:
-        """To the end, with exported files."""
+    async def succeed(self, job_id: str, trainer: ScriptedTrainer, steps: int = 600, model: Path | None = None) -> None:
+        """To the end, with exported files: those of the folder `model`, else files that are told of alone."""
+        prefix = f"jobs/{job_id}/model-a1"
         files = [
             ExportedFile(format="float32", name="model-float32.tflite", bytes=18_400_000, sha256="a" * 64),
             ExportedFile(format="float16", name="model-float16.tflite", bytes=9_300_000, sha256="b" * 64),
             ExportedFile(format="int8", name="model-int8.tflite", bytes=5_200_000, sha256="c" * 64),
             ExportedFile(format="labels", name="labels.txt", bytes=10, sha256="d" * 64),
         ]
-        await trainer.say(ModelExported(step=steps, prefix=f"jobs/{job_id}/model-a1", files=files), job_id, 1)
+        if model is not None:
+            store = Artifacts(self._platform.environ["ARTIFACTS_URL"])
+            manifest = await asyncio.to_thread(store.publish, prefix, model)
+            files = [
+                ExportedFile(format=file.name.split(".")[0], name=file.name, bytes=file.bytes, sha256=file.sha256)
+                for file in manifest.files
+            ]
+        await trainer.say(ModelExported(step=steps, prefix=prefix, files=files), job_id, 1)
         await self._platform.job(job_id, lambda change: change.job.export is not None)
         await trainer.ended(job_id, 1, "succeeded", steps, steps / _PACE)
         await self._platform.in_state(job_id, "SUCCEEDED")
 
-    async def succeeded(self, description: str = "BallsModel") -> str:
-        """A model that is done."""
+    async def succeeded(self, description: str = "BallsModel", model: Path | None = None) -> str:
+        """A model that is done; `model` as for `succeed`."""
         job_id, trainer = await self.run(description, steps=600, pictured=True)
-        await self.succeed(job_id, trainer)
+        await self.succeed(job_id, trainer, model=model)
         return job_id
 
     async def more(self, parent_id: str, description: str) -> str:

@@ -117,7 +117,11 @@ def export(
             between()
             converted = _convert(saved, wanted)
             described = metadata.describe(
-                converted, labels, name=name, description=f"Object detector ({wanted}) trained with Trainyard."
+                converted,
+                labels,
+                max_detections=MAX_DETECTIONS,
+                name=name,
+                description=f"Object detector ({wanted}) trained with Trainyard.",
             )
             files[wanted] = f"{wanted}.tflite"
             (folder / files[wanted]).write_bytes(described)

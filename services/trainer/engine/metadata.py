@@ -24,10 +24,11 @@ _NORMALIZATION_OPTIONS = 1
 _RGB, _BOUNDARIES, _RATIO, _VALUE_LABELS = 1, 1, 0, 3
 
 
-def describe(model: bytes, labels: Sequence[str], *, name: str, description: str) -> bytes:
+def describe(model: bytes, labels: Sequence[str], *, max_detections: int, name: str, description: str) -> bytes:
     """`model` (a TFLite detector) with its outputs in the order boxes, classes, scores, count, and metadata and labels inside.
 
-    Class 0 is the first label. Raises ValueError if the model has no detection operator.
+    Class 0 is the first label; `max_detections` is what the detection operator was given. Raises ValueError if the model has
+    no detection operator.
     """
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)
     graph = parsed.subgraphs[0]
@@ -37,6 +38,10 @@ def describe(model: bytes, labels: Sequence[str], *, name: str, description: str
     if len(detection) != 1:
         raise ValueError(f"the model has {len(detection)} detection operators instead of one")
     graph.outputs = detection[0].outputs
+    # The converter leaves them out. The interpreter finds them itself; LiteRT's compiled models, a browser's among them, make
+    # room for the outputs by what the file says, and would write beyond it.
+    for output, shape in zip(graph.outputs, _shapes(max_detections), strict=True):
+        graph.tensors[output].shape = shape
     buffer = schema.BufferT()
     buffer.data = list(_model_metadata(name, description, graph.tensors[graph.inputs[0]].shape))
     parsed.buffers.append(buffer)
@@ -46,6 +51,10 @@ def describe(model: bytes, labels: Sequence[str], *, name: str, description: str
     builder = flatbuffers.Builder(len(model) + 4096)
     builder.Finish(parsed.Pack(builder), file_identifier=b"TFL3")
     return _append_labels(bytes(builder.Output()), labels)
+
+
+def _shapes(max_detections: int) -> list[list[int]]:
+    return [[1, max_detections, 4], [1, max_detections], [1, max_detections], [1]]
 
 
 def _custom_code(parsed: Any, operator: Any) -> bytes | None:

@@ -1,6 +1,6 @@
 /** The part of the address after #: which page is shown. Pure. */
 
-export const MODEL_TABS = ["details", "graphs", "images", "export"] as const;
+export const MODEL_TABS = ["details", "graphs", "images", "export", "try"] as const;
 export type ModelTab = (typeof MODEL_TABS)[number];
 
 export const OPERATOR_TABS = ["trainers", "queue", "teams", "audit"] as const;

@@ -306,7 +306,7 @@ export const texts = {
   model: {
     back: "All models",
     tabsLabel: "Parts of this model’s page",
-    tabs: { details: "Details", graphs: "Graphs", images: "Images", export: "Export" },
+    tabs: { details: "Details", graphs: "Graphs", images: "Images", export: "Export", try: "Try it" },
     gone: "There is no such model",
     goneHint: "It may have been deleted.",
     kpiSteps: "Steps Completed",
@@ -538,6 +538,53 @@ export const texts = {
         "Upload the file and labels.txt in the Limelight’s own page, as a neural detector that runs on its CPU. PhotonVision runs YOLO models alone: on its coprocessor use the Python code instead.",
       python: "For a coprocessor or your own computer; the file must lie beside it.",
     },
+  },
+
+  tryIt: {
+    title: "Try it",
+    intro: "Show the model a picture. It runs in this browser: the picture isn’t uploaded, and nobody else sees it.",
+    drop: "Drop a picture here, paste one,",
+    choose: "choose a file",
+    or: "or",
+    webcam: "Use the webcam",
+    stop: "Stop the webcam",
+    file: "File",
+    preparing: (bytes: number) => `Fetching the model (${size(bytes)}) and the program that runs it…`,
+    looking: "Looking…",
+    threshold: "Score at least",
+    percent: (score: number) => `${Math.round(100 * score)} %`,
+    shown: (shown: number, found: number) =>
+      found === 0
+        ? "It finds nothing."
+        : shown === found
+          ? `${plural(found, "object")} found.`
+          : `${whole(shown)} of ${plural(found, "guess", "guesses")} with that score.`,
+    took: (milliseconds: number) =>
+      `It took ${milliseconds < 10 ? milliseconds.toFixed(1) : whole(Math.round(milliseconds))} ms.`,
+    caption: "What the model found",
+    columns: { label: "Label", score: "Score", box: "Left, top, right, bottom" },
+    picture: (name: string) => `The picture “${name}”`,
+    live: "What the webcam sees",
+    pasted: "pasted picture",
+    unnamed: (index: number) => `class ${index}`,
+    notPicture: (name: string) => `“${name}” isn’t a picture that this browser can read.`,
+    tooLarge: (name: string, bytes: number, limit: number) =>
+      `“${name}” has ${size(bytes)}; at most ${size(limit)} are read.`,
+    tooManyPixels: (name: string, width: number, height: number, limit: number) =>
+      `“${name}” has ${whole(width)} × ${whole(height)} pixels; at most ${whole(limit / 1e6)} million are read.`,
+    refused: {
+      "no-model": "The server’s file isn’t a TFLite model.",
+      "no-detector": "This file takes or gives other numbers than this page knows. Choose another one.",
+      "old-file":
+        "This file was made before models could be tried here. Train the model more: the file of the new one can be.",
+    },
+    cantRun: (message: string) => `This browser can’t run the model (${message}).`,
+    noCanvas: "This browser doesn’t let pages read pictures.",
+    cameraRefused: "The webcam wasn’t allowed. Allow it for this page in the browser’s address bar, and try again.",
+    cameraMissing: "There is no webcam, or another program has it.",
+    cameraInsecure:
+      "Browsers let a page use the webcam over https or on localhost alone. A picture works all the same.",
+    cameraFailed: (message: string) => `The webcam can’t be used (${message}).`,
   },
 
   team: {

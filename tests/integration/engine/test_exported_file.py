@@ -62,6 +62,14 @@ def test_readers_of_the_metadata_standard_find_the_labels(exported: Path) -> Non
         assert archive.infolist()[0].compress_type == zipfile.ZIP_STORED
 
 
+def test_the_outputs_shapes_are_in_the_file(exported: Path) -> None:
+    """LiteRT's compiled models, a browser's among them, make room for the outputs by them."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromPackedBuf(exported.read_bytes(), 0).subgraphs[0]
+    assert [list(graph.tensors[output].shape) for output in graph.outputs] == [[1, 50, 4], [1, 50], [1, 50], [1]]
+
+
 def test_files_that_are_no_detectors_are_refused(exported: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.tflite"
     text.write_text("hello")

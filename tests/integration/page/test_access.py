@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -11,11 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 from shared.contract.jobs import JobState
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_page
+from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
-from tests.support.stack import CHECKOUT
 
-_AXE = CHECKOUT / "services" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 _SIZES = {"phone": (390, 844), "laptop": (1280, 860), "wall": (1920, 1080)}
 _PAGES = (
     "datasets",
@@ -26,6 +24,7 @@ _PAGES = (
     "model-graphs",
     "model-images",
     "model-export",
+    "model-try",
     "model-failed",
     "team",
     "operators",
@@ -33,7 +32,6 @@ _PAGES = (
     "operators/teams",
     "operators/audit",
 )
-_WHAT = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
 # Sums every layout shift that no input has caused.
 _SHIFTS = """
 window.shifts = 0;
@@ -78,13 +76,7 @@ def test_axe_finds_nothing_serious_on_any_page(
         for name in _PAGES:
             page.goto(f"{doors['admin'].url}/{_hash(name, states, dataset)}")
             _settled(page)
-            page.evaluate(_AXE.read_text())
-            result: dict[str, Any] = page.evaluate(f"axe.run(document, {_WHAT})")
-            found += [
-                f"{name}: {one['impact']} {one['id']}: {[node['html'][:120] for node in one['nodes'][:3]]}"
-                for one in result["violations"]
-                if one["impact"] in {"serious", "critical"}
-            ]
+            found += [f"{name}: {problem}" for problem in found_by_axe(page)]
     assert not found, "\n".join(found)
 
 

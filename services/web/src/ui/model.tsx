@@ -22,6 +22,7 @@ import { TabBar } from "./tabs";
 import { TryAgain } from "./try-again";
 
 const Images = lazy(async () => (await import("./model-images")).Images);
+const TryIt = lazy(async () => (await import("./model-try")).TryIt);
 
 export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Element {
   const job = useView((view) => view.state.models.get(id));
@@ -77,6 +78,7 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
       {tab === "graphs" && <Graphs job={job} points={points} problem={problem} onRetry={again} />}
       {tab === "images" && <Images job={job} points={points} problem={problem} onRetry={again} />}
       {tab === "export" && <Export job={job} />}
+      {tab === "try" && <TryIt job={job} />}
     </article>
   );
 }
