@@ -26,6 +26,8 @@ class Row:
         self.label = f"row-{number}"
         self.job_id = ""
         self.attempt = 0
+        # The job that has the only slot while this one waits.
+        self.in_front = ""
         self.trainer: ScriptedTrainer
         self.stack = AsyncExitStack()
 
@@ -54,8 +56,10 @@ class Row:
             assert content["job"]["state"] == source
             return
         await self._new_trainer()
-        self.trainer.fields["draining"] = source is JobState.QUEUED and not checkpoint
         await until(self._known)
+        if source is JobState.QUEUED and not checkpoint:
+            self.in_front = await self.platform.queued(self.dataset, requires={"row": self.label})
+            await self.trainer.holds(self.in_front)
         self.job_id = await self.platform.queued(self.dataset, requires={"row": self.label})
         if source is JobState.QUEUED and not checkpoint:
             return
@@ -134,7 +138,7 @@ class Row:
         await pulls[trigger]()
 
     async def _ready(self) -> None:
-        self.trainer.fields["draining"] = False
+        await self.trainer.ended(self.in_front, 1, "failed", 0, 0.0, Reason(code="c", message="m"))
 
     async def _fail_with_a_remedy(self) -> None:
         self.trainer.fields["draining"] = True
