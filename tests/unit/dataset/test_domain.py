@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import pytest
 
 from services.dataset.domain import Dataset, UploadRequest, checked_name, compatibility, in_use
+from services.dataset.picture_http import seen_by
 from shared.contract.api.datasets import Claim, ImportReport
 from shared.contract.errors import UserError
 from shared.contract.views import DatasetView, LabelCount
+from shared.runtime.auth import Principal, Role
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -102,3 +104,8 @@ def test_requests_differ_by_what_they_ask() -> None:
     one = UploadRequest(name="a", eval_percent=20, seed=0, unlabelled="skip")
     assert one.fingerprint() == UploadRequest(name="a", eval_percent=20, seed=0, unlabelled="skip").fingerprint()
     assert one.fingerprint() != UploadRequest(name="a", eval_percent=20, seed=1, unlabelled="skip").fingerprint()
+
+
+@pytest.mark.parametrize(("role", "team"), [("viewer", "red"), ("mentor", "red"), ("service", "red"), ("admin", None)])
+def test_only_an_operator_looks_at_all_teams_datasets(role: Role, team: str | None) -> None:
+    assert seen_by(Principal(team="red", role=role, name="Ada")) == team
