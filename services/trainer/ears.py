@@ -16,8 +16,9 @@ from shared.contract.wire import Envelope
 from shared.runtime import log
 from shared.runtime.bus import Bus, Unroutable
 
-# Heartbeats confirmed since a ping last came back: the broker was there for each, so an outage never counts.
-_DEAF, _HOPELESS = 3, 20
+# Pings in a row that didn't come back before the next one was due. Only those count that had a confirmed heartbeat beside them:
+# then the broker was there, and it was no outage.
+_DEAF, _HOPELESS = 2, 5
 
 
 class Ears:
@@ -30,6 +31,7 @@ class Ears:
         self._log = log.get("ears")
         # Nothing was heard yet.
         self._unheard = _DEAF
+        self._beaten = False
         self.changed: Callable[[], None] = lambda: None
 
     @property
@@ -44,6 +46,9 @@ class Ears:
 
     async def round(self) -> None:
         """Send one ping; one that can't be sent doesn't come back."""
+        if self._beaten:
+            self._unheard += 1
+        self._beaten = False
         ping = self._reporter.own(TrainerPinged(trainer=self._reporter.trainer))
         try:
             await self._bus.command(trainer_queue(self._reporter.trainer).name, ping)
@@ -61,4 +66,4 @@ class Ears:
 
     def confirmed(self) -> None:
         """A heartbeat was confirmed."""
-        self._unheard += 1
+        self._beaten = True
