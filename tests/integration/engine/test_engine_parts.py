@@ -166,7 +166,9 @@ class TestFailures:
     ) -> None:
         """Started from a parent model, whose weights are poisoned."""
         tensorflow(engine_checks.save_poisoned_weights, make_spec(), tmp_path / "parent")
-        messages, failure = tensorflow(engine_checks.run_here, make_spec(init_dir=str(tmp_path / "parent")))
+        spec = make_spec(init_dir=str(tmp_path / "parent"))
+        # Without word of its headway, which a slow machine would give.
+        messages, failure = tensorflow(engine_checks.run_here, spec, None, None, 1e9)
         assert messages == []
         assert failure is not None
         assert failure[0] == "nan_loss"
