@@ -23,10 +23,6 @@ from shared.contract.views import DatasetView, JobView, Reason
 WIDE = 100  # columns of a terminal from which on tables show more
 # The one refusal that no time ends, but a mentor.
 NEEDS_APPROVAL = "needs_approval"
-# The one refusal that no time ends, but a mentor.
-NEEDS_APPROVAL = "needs_approval"
-# The one refusal that no time ends, but a mentor.
-NEEDS_APPROVAL = "needs_approval"
 _SIZES_SHOWN = 3
 _SKIPPED_SHOWN = 10
 
