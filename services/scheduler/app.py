@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import aiohttp
@@ -81,7 +82,6 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     nudger = Nudger(bus, about_job)
 
     def changed(job: Job) -> None:
-        books.wrote(job)
         known = board.find(job.view.id)
         ended = job.view.state in TERMINAL
         if known is None or ended:
@@ -89,6 +89,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
             teller.touch(job.view.team)
         telling.wake()
         if not board.live:
+            books.wrote(job)
             nudger.nudge(job)
             return
         board.put(job)
@@ -189,23 +190,18 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     relay = Relay(jobs.collection, bus, runtime.metrics, clock, fields=ABOUT, is_over=is_over)
     member_relay = Relay(members.collection, bus, runtime.metrics, clock)
 
-    async def relay_if_planning() -> None:
-        if term() is not None:
-            await relay.relay_once()
+    def while_planning(duty: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+        async def round_() -> None:
+            if term() is not None:
+                await duty()
 
-    async def relay_members_if_planning() -> None:
-        if term() is not None:
-            await member_relay.relay_once()
-
-    async def ping_if_planning() -> None:
-        if term() is not None:
-            await ears.round()
+        return round_
 
     # What others wait for is tried again soon after an outage.
-    relaying = runtime.duty("outbox", relay_if_planning, seconds=1, longest_pause=_SOON)
-    telling_members = runtime.duty("members", relay_members_if_planning, seconds=1, longest_pause=_SOON)
+    relaying = runtime.duty("outbox", while_planning(relay.relay_once), seconds=1, longest_pause=_SOON)
+    telling_members = runtime.duty("members", while_planning(member_relay.relay_once), seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
-    runtime.duty("ping", ping_if_planning, seconds=ears.pace, longest_pause=_SOON)
+    runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=1)
     ushering = runtime.duty("usher", usher.round, seconds=5, least=0.5)
     nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake

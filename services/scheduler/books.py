@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.scheduler.budget import Account, balance
+from services.scheduler.budget import Account
 from services.scheduler.domain import Job
 from services.scheduler.store import JobStore
-from shared.contract.jobs import TERMINAL
 
 
 def account_of(job: Job) -> Account:
     """The account of a job as it was written or read."""
-    return Account(
-        version=job.view.version,
-        created_by=job.view.created_by,
-        seconds=balance(job.ledger),
-        booked=bool(job.ledger),
-        capped=job.capped and job.view.approved_by is None,
-        alive=job.view.state not in TERMINAL,
+    view = job.view
+    return Account.of(
+        [line.seconds for line in job.ledger],
+        version=view.version,
+        created_by=view.created_by,
+        capped=job.capped,
+        approved_by=view.approved_by,
+        state=view.state,
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import msgspec
 
+from shared.contract.jobs import TERMINAL, JobState
 from shared.contract.views import LedgerEntry
 
 _MARGIN = 1.25
@@ -28,6 +29,27 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     booked: bool
     capped: bool
     alive: bool
+
+    @classmethod
+    def of(
+        cls,
+        lines: Sequence[int],
+        *,
+        version: int,
+        created_by: str,
+        capped: bool,
+        approved_by: str | None,
+        state: JobState,
+    ) -> Account:
+        """The account of a job with these `lines` (seconds). A mentor's approval takes it out of the member's cap."""
+        return cls(
+            version=version,
+            created_by=created_by,
+            seconds=sum(lines),
+            booked=bool(lines),
+            capped=capped and approved_by is None,
+            alive=state not in TERMINAL,
+        )
 
 
 def default_max_minutes(estimated_seconds: float) -> int:

@@ -50,9 +50,9 @@ class Figures:
         *,
         steps: int | None,
         requires: Mapping[str, str],
-        minutes_left: float,
     ) -> Plan:
-        """The figures of `steps` steps (None: the recommended number), without a place. Raises UserError `bad_steps`."""
+        """The figures of `steps` steps (None: the recommended number), without a place and the team's minutes. Raises UserError
+        `bad_steps`."""
         accelerator = self._accelerator(model, requires)
         train_frames = sum(dataset.train_frames for dataset in found)
         batch_size = epochs.fitting_batch_size(model.batch_size[accelerator], train_frames)
@@ -78,7 +78,7 @@ class Figures:
             estimated_seconds=wall,
             seconds_per_step=pace,
             default_max_minutes=min(budget.default_max_minutes(stepping), limits.max_minutes),
-            minutes_left=minutes_left,
+            minutes_left=0.0,
             sentences=[
                 f"Your data has {_count(train_frames, 'training picture')}.",
                 f"Each step looks at {batch_size} of them: that is the batch size.",

@@ -193,13 +193,13 @@ class JobStore:
             *(f"view.{name}" for name in ("created_by", "approved_by", "state", "version")),
         )
         return {
-            document["_id"]: Account(
+            document["_id"]: Account.of(
+                [int(line["seconds"]) for line in document["ledger"]],
                 version=int(document["view"]["version"]),
                 created_by=document["view"]["created_by"],
-                seconds=sum(int(line["seconds"]) for line in document["ledger"]),
-                booked=bool(document["ledger"]),
-                capped=document.get("capped", True) and document["view"].get("approved_by") is None,
-                alive=JobState(document["view"]["state"]) in _ALIVE,
+                capped=document.get("capped", True),
+                approved_by=document["view"].get("approved_by"),
+                state=JobState(document["view"]["state"]),
             )
             async for document in self.collection.find({"view.team": team}, dict.fromkeys(wanted, 1))
         }

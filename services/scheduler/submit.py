@@ -94,13 +94,13 @@ class Submissions:
             _labels(found, parent),
             steps=request.steps,
             requires=request.requires,
-            minutes_left=(await self._teams.look(who.team, self._clock.now(), afresh=True)).left / 60,
         )
         seconds = 60 * self._figures.minutes(request.max_minutes, plan.default_max_minutes)
         work = await self._figures.work(plan, seconds)
         needs = needs_of(plan.starting_model, plan.accelerator, request.requires)
         job = self._figures.waiting_job("", who.team, needs, work)
-        room, _ = await self._reservations.room(job, Asker.of(who), work)
+        room, look = await self._reservations.room(job, Asker.of(who), work)
+        plan = msgspec.structs.replace(plan, minutes_left=look.left / 60)
         refused = admit(job.needs, seconds, room, self._clock.now())
         if refused is not None:
             return msgspec.structs.replace(plan, refusal=refused.reason, retry_after_seconds=refused.retry_after)
@@ -230,7 +230,6 @@ class Submissions:
             labels,
             steps=wanted.steps,
             requires=wanted.requires,
-            minutes_left=0.0,
         )
         seconds = 60 * self._figures.minutes(wanted.max_minutes, plan.default_max_minutes)
         work = await self._figures.work(plan, seconds)
