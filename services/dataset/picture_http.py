@@ -8,11 +8,12 @@ from services.dataset import findings, index
 from services.dataset.browsing import Browsing
 from services.dataset.index import IndexedPicture
 from services.dataset.store import DatasetStore
-from shared.contract.api.datasets import DatasetPicture, PictureBox, PicturesAnswer, Pool
+from shared.contract.api.datasets import DatasetPicture, PicturesAnswer, Pool
 from shared.contract.errors import NotFound, UserError
+from shared.contract.pictures import TrueBox
 from shared.contract.views import DatasetView
 from shared.runtime.auth import Principal
-from shared.runtime.web import answer, require, whole_number
+from shared.runtime.web import answer, require, unchanged, whole_number
 
 USUAL_LIMIT, LARGEST_LIMIT = 60, 200
 # A picture of a dataset never changes; whoever may see it keeps it, and nobody in between does.
@@ -62,10 +63,8 @@ class PictureRoutes:
         if size not in ("full", "thumb"):
             raise UserError("bad_parameter", f"size must be full or thumb, not {size[:40]!r}.", "size")
         jpeg = await self._browsing.jpeg(dataset, int(request.match_info["index"]), thumb=size == "thumb")
-        if any(tag.value in (jpeg.tag, "*") for tag in request.if_none_match or ()):
-            unchanged = web.Response(status=304, headers=_KEPT)
-            unchanged.etag = jpeg.tag
-            return unchanged
+        if (known := unchanged(request, jpeg.tag, _KEPT)) is not None:
+            return known
         response = web.Response(body=jpeg.data, content_type="image/jpeg", headers=_KEPT)
         response.etag = jpeg.tag
         return response
@@ -93,7 +92,7 @@ def _shown(number: int, picture: IndexedPicture) -> DatasetPicture:
         width=picture.width,
         height=picture.height,
         boxes=[
-            PictureBox(label=box.label, xmin=box.xmin, ymin=box.ymin, xmax=box.xmax, ymax=box.ymax)
+            TrueBox(label=box.label, xmin=box.xmin, ymin=box.ymin, xmax=box.xmax, ymax=box.ymax)
             for box in picture.boxes
         ],
     )

@@ -22,7 +22,7 @@ from shared.contract.errors import NotFound, UserError
 from shared.contract.views import JobView
 from shared.runtime import log
 from shared.runtime.artifacts import ArtifactFile, Artifacts, Corrupt
-from shared.runtime.web import answer, principal
+from shared.runtime.web import answer, principal, unchanged
 
 _CHUNK = 1 << 20
 
@@ -76,12 +76,13 @@ class Api:
         missing = _missing(chosen.name)
         file, content = await asyncio.to_thread(open_file, self._artifacts, chosen.prefix, chosen.name, missing)
         with content:
-            etag = f'"{file.sha256}"'
             named = disposition(job.description, chosen)
-            headers = {"ETag": etag, "Content-Disposition": named, "Cache-Control": "private, no-cache"}
-            if request.headers.get("If-None-Match") == etag:
-                return web.Response(status=304, headers=headers)
+            headers = {"Content-Disposition": named, "Cache-Control": "private, no-cache"}
+            known = unchanged(request, file.sha256, headers)
+            if known is not None:
+                return known
             response = web.StreamResponse(headers=headers)
+            response.etag = file.sha256
             response.content_type = "text/plain" if file.name.endswith(".txt") else "application/octet-stream"
             response.content_length = file.bytes
             await response.prepare(request)

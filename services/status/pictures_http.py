@@ -24,13 +24,13 @@ from shared.contract.api.models import (
 from shared.contract.errors import UserError
 from shared.contract.pictures import PICTURES_FILE, PREDICTIONS_FILE, Pictures, Predictions, jpeg_name, unpack
 from shared.runtime.artifacts import ArtifactFile, Artifacts
-from shared.runtime.web import answer
+from shared.runtime.web import answer, unchanged
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_CHANGES = "private, no-cache"
+_CHANGES = {"Cache-Control": "private, no-cache"}
 # A model's pictures never change: they are chosen by their places in datasets, which don't change either.
-_STAYS = "private, max-age=31536000, immutable"
+_STAYS = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 class PicturesApi:
@@ -66,8 +66,13 @@ class PicturesApi:
         if folder is None:
             raise missing
         file, content = await asyncio.to_thread(self._read, folder, jpeg_name(number), missing)
-        headers = {"X-Content-Type-Options": "nosniff", "Content-Type": "image/jpeg"}
-        return _known(request, file, _STAYS) or web.Response(body=content, headers=_headers(file, _STAYS) | headers)
+        known = unchanged(request, file.sha256, _STAYS)
+        if known is not None:
+            return known
+        headers = _STAYS | {"X-Content-Type-Options": "nosniff", "Content-Type": "image/jpeg"}
+        response = web.Response(body=content, headers=headers)
+        response.etag = file.sha256
+        return response
 
     async def checkpoints(self, request: web.Request) -> web.Response:
         """GET /api/models/{id}/predictions: the checkpoints that have any, ascending by step."""
@@ -108,29 +113,19 @@ class PicturesApi:
         """The answer that is made of a packed file. Raises UserError `not_kept` where it can't be read."""
         missing = UserError("not_kept", f"{name} is not in the artifact store any more.", status=404)
         file, content = await asyncio.to_thread(self._read, prefix, name, missing)
-        known = _known(request, file, _CHANGES)
+        known = unchanged(request, file.sha256, _CHANGES)
         if known is not None:
             return known
         try:
             kept = await asyncio.to_thread(unpack, content, kind)
         except ValueError as error:
             raise missing from error
-        return answer(made(kept), headers=_headers(file, _CHANGES))
+        response = answer(made(kept), headers=_CHANGES)
+        response.etag = file.sha256
+        return response
 
     def _read(self, prefix: str, name: str, missing: UserError) -> tuple[ArtifactFile, bytes]:
         """A file and its bytes, a few hundred kB at most (blocking)."""
         file, content = open_file(self._artifacts, prefix, name, missing)
         with content:
             return file, content.read()
-
-
-def _headers(file: ArtifactFile, cache: str) -> dict[str, str]:
-    return {"ETag": f'"{file.sha256}"', "Cache-Control": cache}
-
-
-def _known(request: web.Request, file: ArtifactFile, cache: str) -> web.Response | None:
-    """The answer to a client that has the file already."""
-    headers = _headers(file, cache)
-    return (
-        web.Response(status=304, headers=headers) if request.headers.get("If-None-Match") == headers["ETag"] else None
-    )

@@ -114,6 +114,16 @@ def require(request: web.Request, role: Role) -> Principal:
     return who
 
 
+def unchanged(request: web.Request, tag: str, headers: Mapping[str, str]) -> web.Response | None:
+    """The answer (304) to a client that already has what the strong `tag` names, None for anybody else. A proxy that packs
+    answers makes the tag that a client sends back a weak one."""
+    if not any(known.value in (tag, "*") for known in request.if_none_match or ()):
+        return None
+    response = web.Response(status=304, headers=headers)
+    response.etag = tag
+    return response
+
+
 def whole_number(request: web.Request, name: str, default: int, lowest: int, highest: int) -> int:
     """A query parameter as an int. Raises UserError `bad_parameter` naming the field, the value and the limits."""
     text = request.query.get(name)

@@ -158,14 +158,15 @@ export interface DatasetGone {
   dataset_id: string;
 }
 
-/** One picture as it is stored, `width` x `height` pixels. `index` is its number in the whole dataset and never changes. */
+/** One picture as it is stored, `width` x `height` pixels; its boxes' sides are fractions of these. `index` is its number in
+ * the whole dataset and never changes. */
 export interface DatasetPicture {
   index: number;
   name: string;
   pool: "eval" | "train";
   width: number;
   height: number;
-  boxes: PictureBox[];
+  boxes: TrueBox[];
 }
 
 /** A dataset is new. */
@@ -577,15 +578,6 @@ export interface PauseRequest {
   paused?: boolean;
   until?: Timestamp | null;
   message?: string;
-}
-
-/** One labelled box; its sides are fractions (0..1) of the picture's, the origin is at the top left. */
-export interface PictureBox {
-  label: string;
-  xmin: number;
-  ymin: number;
-  xmax: number;
-  ymax: number;
 }
 
 /** How many pictures are `width` x `height` pixels, as they are stored. */

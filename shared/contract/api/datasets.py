@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shared.contract.pictures import TrueBox
 from shared.contract.views import DatasetView
 
 Pool = Literal["train", "eval"]
@@ -110,25 +111,16 @@ class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
 
 
-class PictureBox(msgspec.Struct, frozen=True, kw_only=True):
-    """One labelled box; its sides are fractions (0..1) of the picture's, the origin is at the top left."""
-
-    label: str
-    xmin: float
-    ymin: float
-    xmax: float
-    ymax: float
-
-
 class DatasetPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture as it is stored, `width` x `height` pixels. `index` is its number in the whole dataset and never changes."""
+    """One picture as it is stored, `width` x `height` pixels; its boxes' sides are fractions of these. `index` is its number in
+    the whole dataset and never changes."""
 
     index: int
     name: str
     pool: Pool
     width: int
     height: int
-    boxes: list[PictureBox]
+    boxes: list[TrueBox]
 
 
 class PicturesAnswer(msgspec.Struct, frozen=True, kw_only=True):
