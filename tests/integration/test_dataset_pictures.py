@@ -14,7 +14,7 @@ from PIL import Image
 
 from services.dataset import index
 from tests.support.broker import Broker
-from tests.support.datasets import World, environment, eventually, listening
+from tests.support.datasets import World, alone, eventually, listening, running
 from tests.support.running import Caller, Service, token
 from tests.support.store import Store as StoreProcess
 from tests.support.voc import annotation, frames, picture
@@ -25,12 +25,8 @@ def shared(
     tmp_path_factory: pytest.TempPathFactory, broker: Broker, store: StoreProcess
 ) -> Iterator[tuple[Service, dict[str, str]]]:
     """One process for all tests that leave it running."""
-    folder = tmp_path_factory.mktemp("dataset")
-    environ = environment(folder, broker.fresh_url(), store.url)
-    service = Service("dataset", folder, environ)
-    asyncio.run(service.start())
-    yield service, environ
-    service.end()
+    with running(tmp_path_factory.mktemp("dataset"), broker.fresh_url(), store.url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -43,9 +39,8 @@ async def world(tmp_path: Path, shared: tuple[Service, dict[str, str]]) -> Async
 
 @pytest.fixture
 async def own(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
-    """A process for this test alone, to stop and start."""
-    environ = environment(tmp_path, amqp_url, mongo_url)
-    async with Service("dataset", tmp_path, environ) as service, listening(service, tmp_path, environ) as world:
+    """A process for this test alone."""
+    async with alone(tmp_path, amqp_url, mongo_url) as world:
         yield world
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from services.dataset.tus import CHUNK_TYPE
 from tests.support.broker import Broker
-from tests.support.datasets import World, environment, eventually, listening
+from tests.support.datasets import World, alone, eventually, listening, running
 from tests.support.running import Caller, Service, token
 from tests.support.store import Store as StoreProcess
 
@@ -27,12 +27,8 @@ def shared(
     tmp_path_factory: pytest.TempPathFactory, broker: Broker, store: StoreProcess
 ) -> Iterator[tuple[Service, dict[str, str]]]:
     """One process for all tests that leave it running."""
-    folder = tmp_path_factory.mktemp("dataset")
-    environ = environment(folder, broker.fresh_url(), store.url) | {"MAX_TEAM_UPLOADS": "2"}
-    service = Service("dataset", folder, environ)
-    asyncio.run(service.start())
-    yield service, environ
-    service.end()
+    with running(tmp_path_factory.mktemp("dataset"), broker.fresh_url(), store.url, MAX_TEAM_UPLOADS="2") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -45,9 +41,8 @@ async def world(tmp_path: Path, shared: tuple[Service, dict[str, str]]) -> Async
 
 @pytest.fixture
 async def own(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
-    """A process for this test alone, to stop and start."""
-    environ = environment(tmp_path, amqp_url, mongo_url) | {"UPLOAD_LIFETIME_SECONDS": "4"}
-    async with Service("dataset", tmp_path, environ) as service, listening(service, tmp_path, environ) as world:
+    """A process for this test alone."""
+    async with alone(tmp_path, amqp_url, mongo_url, UPLOAD_LIFETIME_SECONDS="4") as world:
         yield world
 
 

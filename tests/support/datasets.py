@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -123,6 +123,26 @@ def environment(folder: Path, amqp_url: str, mongo_url: str) -> dict[str, str]:
         "ARTIFACTS_URL": (folder / "artifacts").as_uri(),
         "IMPORT_DIR": str(folder / "imports"),
     }
+
+
+@contextmanager
+def running(folder: Path, amqp_url: str, mongo_url: str, **settings: str) -> Iterator[tuple[Service, dict[str, str]]]:
+    """One process for all tests of a module that leave it running; `settings` come on top."""
+    environ = environment(folder, amqp_url, mongo_url) | settings
+    service = Service("dataset", folder, environ)
+    asyncio.run(service.start())
+    try:
+        yield service, environ
+    finally:
+        service.end()
+
+
+@asynccontextmanager
+async def alone(folder: Path, amqp_url: str, mongo_url: str, **settings: str) -> AsyncIterator[World]:
+    """A process for one test, to stop, start and kill."""
+    environ = environment(folder, amqp_url, mongo_url) | settings
+    async with Service("dataset", folder, environ) as service, listening(service, folder, environ) as world:
+        yield world
 
 
 @asynccontextmanager

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from playwright.sync_api import Page, expect
 
-from tests.support.broker import start_broker
 from tests.support.browser import open_browser
-from tests.support.room import Room
+from tests.support.room import open_room
 from tests.support.scenes import Scenes
 from tests.support.stack import CHECKOUT
-from tests.support.store import start_store
 
 TARGET = CHECKOUT / "services" / "web" / "pictures"
 
@@ -37,24 +32,15 @@ def _live(page: Page, address: str) -> None:
 
 def main() -> None:
     """Make them."""
-    with tempfile.TemporaryDirectory() as named:
-        folder = Path(named)
-        broker, store = start_broker(folder / "broker"), start_store(folder / "store")
-        room = Room(broker.fresh_url(), store.url, "pictures_", folder)
-        try:
-            room.start()
-            url = room.door("mentor", name="Ada").url
-            running = room.do(_at_work(room.scenes), 120)
-            with open_browser() as browser:
-                page = browser.new_page(viewport={"width": 1280, "height": 800}, device_scale_factor=1.5)
-                _live(page, f"{url}/#/models")
-                page.screenshot(path=TARGET / "models.png")
-                _live(page, f"{url}/#/models/{running}")
-                page.screenshot(path=TARGET / "model.png")
-        finally:
-            room.end()
-            store.stop()
-            broker.stop()
+    with open_room() as room:
+        url = room.door("mentor", name="Ada").url
+        running = room.do(_at_work(room.scenes), 120)
+        with open_browser() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 800}, device_scale_factor=1.5)
+            _live(page, f"{url}/#/models")
+            page.screenshot(path=TARGET / "models.png")
+            _live(page, f"{url}/#/models/{running}")
+            page.screenshot(path=TARGET / "model.png")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack, closing
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,24 +123,31 @@ class Room:
         self._stack.push_async_callback(self.scenes.end)
 
 
-def main() -> None:
-    """Open a room, fill it, print where it is, wait for the end."""
+@contextmanager
+def open_room() -> Iterator[Room]:
+    """A room with a broker and a store of its own, for scripts."""
     with tempfile.TemporaryDirectory() as named:
         folder = Path(named)
         broker, store = start_broker(folder / "broker"), start_store(folder / "store")
         room = Room(broker.fresh_url(), store.url, "room_", folder)
         try:
             room.start()
-            doors: tuple[Role, ...] = ("admin", "mentor", "member", "viewer")
-            for role in doors:
-                print(f"{role}: {room.door(role, name=role.capitalize()).url}", flush=True)
-            room.do(room.scenes.every_state(), 120)
-            print("every state is there; Ctrl-C ends it", flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            yield room
         finally:
             room.end()
             store.stop()
             broker.stop()
+
+
+def main() -> None:
+    """Open a room, fill it, print where it is, wait for the end."""
+    with open_room() as room:
+        doors: tuple[Role, ...] = ("admin", "mentor", "member", "viewer")
+        for role in doors:
+            print(f"{role}: {room.door(role, name=role.capitalize()).url}", flush=True)
+        room.do(room.scenes.every_state(), 120)
+        print("every state is there; Ctrl-C ends it", flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 if __name__ == "__main__":

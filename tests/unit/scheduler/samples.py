@@ -7,15 +7,20 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from services.scheduler import budget, domain, facts, orders
+from services.scheduler.admission import Refused
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Trainer
 from shared.contract.events import DatasetSource, TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
-from shared.contract.jobs import JobState
+from shared.contract.jobs import TERMINAL, JobState
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL
-from shared.contract.views import JobView
+from shared.contract.views import JobView, Reason
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RESERVED = 600
+ALIVE = frozenset(JobState) - TERMINAL
+# Why a planner pauses, and an admission refuses.
+WHY = Reason(code="lab_hours", message="The lab closes.")
+BUSY = Refused(reason=Reason(code="queue_full", message="The queue is full."), retry_after=300)
 
 
 def after(seconds: float) -> datetime:

@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from services.scheduler import budget, facts, orders
-from services.scheduler.admission import Refused
 from services.scheduler.domain import Change, Job
 from shared.contract.errors import IllegalTransition, Stale
 from shared.contract.events import JobAssign, JobStop
@@ -16,6 +15,7 @@ from shared.contract.jobs import ASSIGNED, TERMINAL, JobState, Trigger
 from shared.contract.views import LedgerEntry, Reason
 from tests.unit.scheduler.samples import (
     RESERVED,
+    WHY,
     after,
     ended,
     in_state,
@@ -26,10 +26,6 @@ from tests.unit.scheduler.samples import (
     stopping,
     with_checkpoint,
 )
-
-WHY = Reason(code="lab_hours", message="The lab closes.")
-BUSY = Refused(reason=Reason(code="queue_full", message="The queue is full."), retry_after=300)
-ALIVE = frozenset(JobState) - TERMINAL
 
 
 def done(step: int = 200) -> Job:

@@ -9,14 +9,16 @@ import pytest
 from msgspec.structs import replace
 
 from services.scheduler import budget, facts, orders
-from services.scheduler.admission import Refused
 from services.scheduler.domain import Child, Job, RunKind
 from shared.contract.errors import IllegalTransition, NotFound, Retry, Stale, UserError
 from shared.contract.events import JobStop
 from shared.contract.jobs import TERMINAL, JobState, Trigger
 from shared.contract.views import Reason
 from tests.unit.scheduler.samples import (
+    ALIVE,
+    BUSY,
     RESERVED,
+    WHY,
     after,
     ended,
     in_state,
@@ -27,10 +29,6 @@ from tests.unit.scheduler.samples import (
     started,
     with_checkpoint,
 )
-
-WHY = Reason(code="lab_hours", message="The lab closes.")
-BUSY = Refused(reason=Reason(code="queue_full", message="The queue is full."), retry_after=300)
-ALIVE = frozenset(JobState) - TERMINAL
 
 
 def later(*, when_room: bool = False, **fields: object) -> Job:
