@@ -262,3 +262,27 @@ export function Waiting({ rows = 4 }: { rows?: number }): JSX.Element {
     </div>
   );
 }
+
+interface CheckAllProps {
+  label: string;
+  all: boolean;
+  some: boolean;
+  onAll: (on: boolean) => void;
+}
+
+/** The box in a table's head: checked for all rows, half for some. */
+export function CheckAll({ label, all, some, onAll }: CheckAllProps): JSX.Element {
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (box.current !== null) box.current.indeterminate = some && !all;
+  });
+  return (
+    <input
+      ref={box}
+      type="checkbox"
+      aria-label={label}
+      checked={all}
+      onChange={(event) => onAll(event.currentTarget.checked)}
+    />
+  );
+}

@@ -1,6 +1,6 @@
 /** What every component may use: the server's interface, the live data, the present, and a way to tell the user something. */
 import { createContext } from "preact";
-import { useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 import type { Api } from "../api";
 import type { Progress, Session } from "../contract";
 import type { Live, View } from "../live";
@@ -95,4 +95,18 @@ export function useFocus<T extends HTMLElement>() {
   const target = useRef<T>(null);
   useEffect(() => target.current?.focus(), []);
   return target;
+}
+
+/** Keys pressed anywhere on the page, heard by the newest render: `pressed` says whether it took the key. */
+export function useKeys(pressed: (event: KeyboardEvent) => boolean): void {
+  const latest = useRef(pressed);
+  latest.current = pressed;
+  // Not after the next paint, as useEffect would: a key pressed before that would be lost.
+  useLayoutEffect(() => {
+    const heard = (event: KeyboardEvent) => {
+      if (latest.current(event)) event.preventDefault();
+    };
+    document.addEventListener("keydown", heard);
+    return () => document.removeEventListener("keydown", heard);
+  }, []);
 }

@@ -7,7 +7,7 @@ import type { Ranges } from "../ranges";
 import { texts } from "../texts";
 import { Dialog, Icon } from "./bits";
 import { Boxes } from "./dataset-boxes";
-import { usePage } from "./context";
+import { useKeys, usePage } from "./context";
 
 interface Props {
   id: string;
@@ -38,17 +38,13 @@ export function LargePicture({ id, labels, place, total, pictures, onPlace, onCl
   }, [picture]);
   const boxes = picture?.boxes ?? [];
 
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent) => {
-      const side = SIDES[event.key];
-      if (side !== undefined) onPlace(beside(place, side, total));
-      else if (event.key === "ArrowDown") setBox((now) => turn(now, 1, boxes.length));
-      else if (event.key === "ArrowUp") setBox((now) => turn(now, -1, boxes.length));
-      else return;
-      event.preventDefault();
-    };
-    window.addEventListener("keydown", pressed);
-    return () => window.removeEventListener("keydown", pressed);
+  useKeys(({ key }) => {
+    const side = SIDES[key];
+    if (side !== undefined) onPlace(beside(place, side, total));
+    else if (key === "ArrowDown") setBox((now) => turn(now, 1, boxes.length));
+    else if (key === "ArrowUp") setBox((now) => turn(now, -1, boxes.length));
+    else return false;
+    return true;
   });
 
   return (

@@ -37,7 +37,7 @@ export function DatasetPage({ id, filter }: Props): JSX.Element {
   };
   return (
     <article class="dataset" data-testid="dataset-page" data-dataset-id={id}>
-      <a class="dataset-back" href={hashOf({ page: "datasets" })}>
+      <a class="back" href={hashOf({ page: "datasets" })}>
         <Icon name="left" />
         {texts.dataset.back}
       </a>

@@ -1,12 +1,12 @@
 /** The Datasets page: the table, the selection, and whether it can be trained on. */
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { roleRefusal } from "../actions";
 import type { Claim, DatasetView } from "../contract";
 import { size, whole } from "../format";
 import { ALL_PICTURES, hashOf } from "../route";
 import { texts } from "../texts";
-import { Button, Confirm, Empty, Waiting, When } from "./bits";
+import { Button, CheckAll, Confirm, Empty, Waiting, When } from "./bits";
 import { deleteDataset } from "./commands";
 import { usePage, useView } from "./context";
 import { Differences } from "./differences";
@@ -140,22 +140,12 @@ function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; re
 }
 
 function Head({ all, some, onAll }: { all: boolean; some: boolean; onAll: (on: boolean) => void }): JSX.Element {
-  const box = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    if (box.current !== null) box.current.indeterminate = some && !all;
-  });
   const { columns } = texts.datasets;
   return (
     <thead role="rowgroup">
       <tr role="row">
         <th scope="col" role="columnheader" class="check">
-          <input
-            ref={box}
-            type="checkbox"
-            aria-label={texts.datasets.selectAll}
-            checked={all}
-            onChange={(event) => onAll(event.currentTarget.checked)}
-          />
+          <CheckAll label={texts.datasets.selectAll} all={all} some={some} onAll={onAll} />
         </th>
         <th scope="col" role="columnheader">
           {columns.name}

@@ -1,9 +1,9 @@
 /** One evaluation picture, large, with its boxes in words; arrow keys lead to the others. */
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
 import type { JudgedPicture } from "../matching";
 import { texts } from "../texts";
 import { Dialog, Icon } from "./bits";
+import { useKeys } from "./context";
 import { Drawing, type DrawingProps, Errors, nameOf } from "./images-grid";
 import {
   type CheckpointProps,
@@ -28,18 +28,13 @@ export function Large(props: Props): JSX.Element {
   const place = numbers.indexOf(picture.number);
   const before = numbers[place - 1];
   const after = numbers[place + 1];
-  useEffect(() => {
-    const pressed = (event: KeyboardEvent) => {
-      // Arrows at a slider move the slider.
-      if (event.target instanceof HTMLInputElement) return;
-      const number = event.key === "ArrowLeft" ? before : event.key === "ArrowRight" ? after : undefined;
-      if (number === undefined) return;
-      event.preventDefault();
-      onGo(number);
-    };
-    document.addEventListener("keydown", pressed);
-    return () => document.removeEventListener("keydown", pressed);
-  }, [before, after, onGo]);
+  useKeys(({ target, key }) => {
+    // Arrows at a slider move the slider.
+    if (target instanceof HTMLInputElement) return false;
+    const number = key === "ArrowLeft" ? before : key === "ArrowRight" ? after : undefined;
+    if (number !== undefined) onGo(number);
+    return number !== undefined;
+  });
   return (
     <Dialog title={nameOf(judged)} onClose={onClose} class="large-picture">
       <p class="large-line">

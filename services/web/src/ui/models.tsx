@@ -1,11 +1,11 @@
 /** The Models page: every job of the team, live, and what can be done with those that are selected. */
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { type JobView, TERMINAL } from "../contract";
 import { precision, startingModelName } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
-import { Empty, StateBadge, StepCount, TrainingTime, Waiting, When } from "./bits";
+import { CheckAll, Empty, StateBadge, StepCount, TrainingTime, Waiting, When } from "./bits";
 import { InSight, useInSight, useView } from "./context";
 import { Explanation } from "./explain";
 import { memo } from "./memo";
@@ -120,22 +120,12 @@ function Filter({ kind, words, onKind, onWords }: FilterProps): JSX.Element {
 }
 
 function Head({ all, some, onAll }: { all: boolean; some: boolean; onAll: (on: boolean) => void }): JSX.Element {
-  const box = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    if (box.current !== null) box.current.indeterminate = some && !all;
-  });
   const { columns } = texts.models;
   return (
     <thead role="rowgroup">
       <tr role="row">
         <th scope="col" role="columnheader" class="check">
-          <input
-            ref={box}
-            type="checkbox"
-            aria-label={texts.models.selectAll}
-            checked={all}
-            onChange={(event) => onAll(event.currentTarget.checked)}
-          />
+          <CheckAll label={texts.models.selectAll} all={all} some={some} onAll={onAll} />
         </th>
         <th scope="col" role="columnheader">
           {columns.description}
