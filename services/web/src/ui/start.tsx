@@ -1,6 +1,6 @@
 /** Start Training and More Training: what to train, what it will mean, and starting it without ever blocking the page. */
 import type { JSX } from "preact";
-import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { moreRefusal, roleRefusal } from "../actions";
 import { type ApiError, asApiError, newKey } from "../api";
 import type { DatasetView, JobView, PlanRequest } from "../contract";
@@ -272,7 +272,8 @@ function useSubmit(form: Form, parent: JobView | undefined) {
   const [refused, setRefused] = useState<ApiError | null>(null);
   const [sending, setSending] = useState(false);
   const open = useRef(true);
-  useEffect(
+  // With the page itself, not after the next paint: what fails in between would be told to nobody.
+  useLayoutEffect(
     () => () => {
       open.current = false;
     },
