@@ -44,6 +44,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """How pauses grow is measured on virtual time elsewhere."""
     monkeypatch.setattr(deliveries, "_FIRST_PAUSE", 0.0005)
+    monkeypatch.setattr(deliveries, "_OUTAGE_PAUSE", 0.05)
 
 
 def message(number: int = 0, *, job: str | None = "j1", body: Message | None = None, team: str = "demo") -> Envelope:
