@@ -55,6 +55,7 @@ export const texts = {
     offline: "Offline",
     unauthorized: "Signed out",
     forbidden: "No longer a member",
+    revoked: "Token revoked",
     liveTitle: "Changes appear here by themselves as they happen.",
     retry: (seconds: number) => (seconds > 0 ? `Trying again in ${seconds} s` : "Trying again now"),
     stale: (since: number) =>
@@ -64,8 +65,12 @@ export const texts = {
 
   signIn: {
     title: "Sign in",
-    hint: "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
-    removed: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
+    why: {
+      unauthorized:
+        "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
+      forbidden: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
+      revoked: "The token that this page used was revoked. Paste another access token, or ask a mentor for one.",
+    },
     token: "Access token",
     submit: "Sign in",
     out: "Sign out",

@@ -171,10 +171,12 @@ describe("close codes", () => {
   });
 
   test.each([
-    [4001, "unauthorized"],
-    [4003, "forbidden"],
-  ])("%i ends it until it is started again", (code, kind) => {
-    world.last.end(code);
+    [4001, "", "unauthorized"],
+    [4003, "", "forbidden"],
+    [4003, "forbidden", "forbidden"],
+    [4003, "token_revoked", "revoked"],
+  ])("%i %s ends it until it is started again", (code, reason, kind) => {
+    world.last.end(code, reason);
     expect(world.connection).toEqual({ kind });
     world.pass(100_000);
     world.live.nudge();

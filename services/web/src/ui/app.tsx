@@ -40,7 +40,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
   const connection = useLive(live, (view) => view.connection.kind);
   const route = useRoute();
   const [session, setSession] = useState<Session | null>(null);
-  const [refused, setRefused] = useState<"unauthorized" | "forbidden" | null>(null);
+  const [refused, setRefused] = useState<Refusal | null>(null);
   const [toasts, setToasts] = useState<Toast[]>([]);
 
   const tell = useCallback((tone: Tone, message: string) => {
@@ -56,7 +56,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
     } catch (error) {
       // Only the name and the role are missing then: the stream tells the team, the server guards what is allowed.
       if (!(error instanceof ApiError)) return;
-      if (error.status === 401) setRefused("unauthorized");
+      if (error.status === 401) setRefused(error.code === REASON_REVOKED ? "revoked" : "unauthorized");
       if (error.status === 403) setRefused("forbidden");
     }
   }, [api]);
@@ -83,7 +83,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
     () => ({ api, live, ticker, sight, uploader, session, tell }),
     [api, live, ticker, sight, uploader, session, tell],
   );
-  const signedOut = connection === "unauthorized" || connection === "forbidden" ? connection : refused;
+  const signedOut = isRefusal(connection) ? connection : refused;
   return (
     <PageContext.Provider value={page}>
       <a class="skip" href="#main" onClick={focusMain}>
@@ -93,7 +93,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
       <main id="main" tabIndex={-1}>
         {signedOut !== null ? (
           <SignIn
-            removed={signedOut === "forbidden"}
+            why={signedOut}
             onDone={() => {
               void who();
               live.restart();
