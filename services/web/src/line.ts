@@ -3,10 +3,7 @@ import type { Frame } from "./contract";
 import type { Position } from "./store";
 
 export type Connection =
-  | { kind: "connecting" }
-  | { kind: "live" }
-  | { kind: "offline"; since: number; retryAt: number }
-  | { kind: Refusal };
+  { kind: "connecting" } | { kind: "live" } | { kind: "offline"; since: number; retryAt: number } | { kind: Refusal };
 
 /** Why the token is no good: missing, wrong or expired; its person left the team; it was revoked itself. */
 export type Refusal = "unauthorized" | "forbidden" | "revoked";

@@ -7,7 +7,7 @@ import { AT, job, snapshot } from "./samples";
 
 class FakeSocket {
   onmessage: ((message: { data: string }) => void) | null = null;
-  onclose: ((close: { code: number }) => void) | null = null;
+  onclose: ((close: { code: number; reason: string }) => void) | null = null;
   closed = false;
 
   constructor(readonly url: string) {}
@@ -20,8 +20,8 @@ class FakeSocket {
     this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
   }
 
-  end(code: number): void {
-    this.onclose?.({ code });
+  end(code: number, reason = ""): void {
+    this.onclose?.({ code, reason });
   }
 }
 

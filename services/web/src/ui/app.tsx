@@ -2,7 +2,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
 import { type Api, ApiError } from "../api";
-import type { Session } from "../contract";
+import { REASON_REVOKED, type Session } from "../contract";
+import { isRefusal, type Refusal } from "../line";
 import type { Live } from "../live";
 import { news } from "../news";
 import { hashOf, parseRoute, type Route } from "../route";
