@@ -1,5 +1,5 @@
 """Telling teams what is derived: the places of their waiting jobs and their minutes, whenever they aren't what was told last;
-and telling again who their members are, for services that may have missed it.
+and telling again who their members are and which tokens are good, for services that may have missed it.
 
 Nothing of it is kept: the first round of whoever plans tells everything.
 """
@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from services.scheduler.board import Board
 from services.scheduler.estimate import forecast
-from services.scheduler.members import MemberStore, TeamEnveloper
+from services.scheduler.members import TeamEnveloper
 from services.scheduler.teams import TeamStore
-from shared.contract.events import QueueMoved, TeamChanged
+from shared.contract.events import Message, QueueMoved, TeamChanged
 from shared.contract.views import QueuePlace
 from shared.runtime.bus import Bus
 from shared.runtime.clock import Clock
 
 # A time that moved by less is no news: seconds, or this part of what is still to wait.
 _LEAST_MOVE, _LEAST_PART = 15.0, 0.1
+# Reads what is told of each team.
+Lists = Callable[[], Awaitable[Sequence[tuple[str, Message]]]]
 # Places are told again after so many times what it took to find them: a long queue moves slowly.
 _COST_SHARE = 10
 
@@ -34,7 +36,7 @@ class Teller:
         *,
         board: Board,
         teams: TeamStore,
-        members: MemberStore,
+        lists: Sequence[Lists],
         bus: Bus,
         clock: Clock,
         term: Callable[[], int | None],
@@ -42,7 +44,7 @@ class Teller:
     ) -> None:
         self._board = board
         self._teams = teams
-        self._members = members
+        self._lists = lists
         self._bus = bus
         self._clock = clock
         self._term = term
@@ -50,7 +52,7 @@ class Teller:
         self._told: dict[str, list[QueuePlace]] = {}
         self._dirty: set[str] = set()
         self._told_in: int | None = None
-        self._members_asked = False
+        self._lists_asked = False
         self._cost = 0.0
         self._places_due = clock.monotonic()
 
@@ -58,9 +60,9 @@ class Teller:
         """The team's minutes may have changed, or somebody of a new team wants to see them: tell them in the next round."""
         self._dirty.add(team)
 
-    def ask_members(self) -> None:
-        """Somebody would hear all teams' lists of members: tell them in the next round."""
-        self._members_asked = True
+    def ask_lists(self) -> None:
+        """Somebody would hear all teams' lists of members and of tokens: tell them in the next round."""
+        self._lists_asked = True
 
     async def round(self) -> None:
         """See the class."""
@@ -69,8 +71,8 @@ class Teller:
             first = self._told_in != term
             known = set(await self._teams.teams()) if first else set()
             self._dirty |= known
-            if first or self._members_asked:
-                await self._tell_members()
+            if first or self._lists_asked:
+                await self._tell_lists()
             if first or self._clock.monotonic() >= self._places_due:
                 await self._tell_places(known, first=first)
                 self._places_due = self._clock.monotonic() + _COST_SHARE * self._cost
@@ -84,14 +86,15 @@ class Teller:
                 self._dirty.add(team)
                 raise
 
-    async def _tell_members(self) -> None:
+    async def _tell_lists(self) -> None:
         # Asked for again while this is told, it is told again.
-        self._members_asked = False
+        self._lists_asked = False
         try:
-            for team, fact in await self._members.lists():
-                await self._bus.publish(self._envelope(fact, team))
+            for read in self._lists:
+                for team, fact in await read():
+                    await self._bus.publish(self._envelope(fact, team))
         except BaseException:
-            self._members_asked = True
+            self._lists_asked = True
             raise
 
     async def _tell_places(self, known: set[str], *, first: bool) -> None:

@@ -40,17 +40,19 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 SCHEDULER_FACTS = Queue(
     name="scheduler.facts",
     bindings=("training.accepted", "training.started", "training.noticed", "training.checkpointed",
-              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*", "members.asked"),
+              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*", "members.asked",
+              "token.used"),
     single_active_consumer=True,
 )  # fmt: skip
-DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed",))
+DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed", "tokens.changed"))
 # One consumer at a time: the sequence numbers that browsers resume by are made here.
 STATUS_FACTS = Queue(
     name="status.facts",
-    bindings=("dataset.*", "job.*", "queue.*", "team.*", "members.changed", "training.checkpointed"),
+    bindings=("dataset.*", "job.*", "queue.*", "team.*", "members.changed", "tokens.changed",
+              "training.checkpointed"),
     prefetch=200,
     single_active_consumer=True,
-)
+)  # fmt: skip
 # Progress has a queue of its own, bounded, so that a burst of it never delays a change of state.
 STATUS_PROGRESS = Queue(
     name="status.progress",

@@ -16,12 +16,12 @@ import msgspec
 from msgspec import inspect as shapes
 
 from shared.contract import stream
-from shared.contract.api import admin, datasets, errors, jobs, models, teams
+from shared.contract.api import admin, datasets, errors, jobs, models, teams, tokens
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
 
 # What the client is told and asks. Not the claims: they are the services' own.
-API = (errors, jobs, teams, admin, datasets, models)
+API = (errors, jobs, teams, tokens, admin, datasets, models)
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "contract.ts"
 
@@ -30,6 +30,9 @@ HEADER = """\
 
 /** RFC 3339, UTC. */
 export type Timestamp = string;
+
+/** RFC 3339's full-date: 2026-03-14. */
+export type CalendarDay = string;
 """
 
 
@@ -47,6 +50,8 @@ def render() -> str:
         f"/** Websocket close codes. */\nexport const CLOSE_RESUME = {stream.CLOSE_RESUME};\n"
         f"export const CLOSE_UNAUTHORIZED = {stream.CLOSE_UNAUTHORIZED};\n"
         f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
+        f"/** With CLOSE_FORBIDDEN, and the code of an error: the token itself was revoked. */\n"
+        f"export const REASON_REVOKED = {json.dumps(stream.REASON_REVOKED)};\n"
     )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(
@@ -115,6 +120,8 @@ def typescript(kind: shapes.Type) -> str:
             return "string"
         case shapes.DateTimeType():
             return "Timestamp"
+        case shapes.DateType():
+            return "CalendarDay"
         case shapes.EnumType(cls=cls):
             return cls.__name__
         case shapes.LiteralType(values=values):

@@ -3,7 +3,7 @@
  *
  * It knows nothing of what the frames mean: the owner folds them and tells whether one was missing.
  */
-import { CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame } from "./contract";
+import { CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame, REASON_REVOKED } from "./contract";
 import type { Line, LineOwner } from "./line";
 import type { Position } from "./store";
 
@@ -65,7 +65,7 @@ export class LiveSocket implements Line {
     const socket = this.parts.open(this.parts.url + query);
     this.socket = socket;
     socket.onmessage = (message) => this.received(message);
-    socket.onclose = (close) => this.closed(close.code);
+    socket.onclose = (close) => this.closed(close.code, close.reason);
     this.watch();
   }
 
@@ -90,14 +90,14 @@ export class LiveSocket implements Line {
     this.watch();
   }
 
-  private closed(code: number): void {
+  private closed(code: number, reason: string): void {
     this.drop();
     if (code === CLOSE_UNAUTHORIZED) {
       this.ended = true;
       this.owner.onConnection({ kind: "unauthorized" });
     } else if (code === CLOSE_FORBIDDEN) {
       this.ended = true;
-      this.owner.onConnection({ kind: "forbidden" });
+      this.owner.onConnection({ kind: reason === REASON_REVOKED ? "revoked" : "forbidden" });
     } else if (code === CLOSE_RESUME) {
       this.again(this.owner.position());
     } else {

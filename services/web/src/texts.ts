@@ -55,6 +55,7 @@ export const texts = {
     offline: "Offline",
     unauthorized: "Signed out",
     forbidden: "No longer a member",
+    revoked: "Token revoked",
     liveTitle: "Changes appear here by themselves as they happen.",
     retry: (seconds: number) => (seconds > 0 ? `Trying again in ${seconds} s` : "Trying again now"),
     stale: (since: number) =>
@@ -64,8 +65,12 @@ export const texts = {
 
   signIn: {
     title: "Sign in",
-    hint: "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
-    removed: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
+    why: {
+      unauthorized:
+        "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
+      forbidden: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
+      revoked: "The token that this page used was revoked. Paste another access token, or ask a mentor for one.",
+    },
     token: "Access token",
     submit: "Sign in",
     out: "Sign out",
@@ -630,6 +635,40 @@ export const texts = {
     capLabel: "A member’s minutes without approval",
     capHint: "A longer job waits for a mentor. Empty: no cap.",
     capNone: "no cap",
+  },
+
+  tokens: {
+    title: "Tokens for scripts and devices",
+    count: (live: number, limit: number) => `${whole(live)} of ${whole(limit)}`,
+    hint: "Such a token acts in your name, with the role that you give it, until it expires or is revoked.",
+    hintViewer: "Members and mentors can make them.",
+    none: "Your team has none.",
+    noneOfYours: "You have made none.",
+    columns: { name: "Token", expires: "Expires", used: "Last used" },
+    made: (by: string, on: string) => `made by ${by}, ${on}`,
+    refused: (by: string) => `Refused: ${by} is no longer on the team.`,
+    bound: (by: string, role: string) => `Held to ${role}, as ${by} is.`,
+    inDays: (days: number) => (days <= 1 ? "within a day" : `in ${plural(days, "day")}`),
+    unused: "Not known",
+    unusedTitle: "No use of it was heard of.",
+    name: "New token",
+    nameHint: "What it is for, such as “practice robot”.",
+    nameMissing: "Give a name.",
+    roleMeanings: { viewer: "Only looks.", member: "Brings in data, trains.", mentor: "All that you may." },
+    days: "Days",
+    daysHint: "1 to 365",
+    make: "Make",
+    secret: "The token",
+    madeNow: (name: string) => `“${name}” is made.`,
+    once: "This is shown once and kept nowhere: copy it now.",
+    use: "On a command line:",
+    command: (url: string) => `TRAINYARD_URL=${url} TRAINYARD_TOKEN=… trainyard models`,
+    done: "I have it",
+    revoke: "Revoke",
+    revokeOf: (name: string) => `Revoke ${name}`,
+    revokeTitle: (name: string) => `Revoke “${name}”?`,
+    revokeText: "Whatever uses it is refused within seconds. Jobs that it started go on.",
+    revoked: (name: string) => `“${name}” is revoked.`,
   },
 
   operators: {

@@ -7,7 +7,7 @@ import { AT, job, snapshot } from "./samples";
 
 class FakeSocket {
   onmessage: ((message: { data: string }) => void) | null = null;
-  onclose: ((close: { code: number }) => void) | null = null;
+  onclose: ((close: { code: number; reason: string }) => void) | null = null;
   closed = false;
 
   constructor(readonly url: string) {}
@@ -20,8 +20,8 @@ class FakeSocket {
     this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
   }
 
-  end(code: number): void {
-    this.onclose?.({ code });
+  end(code: number, reason = ""): void {
+    this.onclose?.({ code, reason });
   }
 }
 
@@ -171,10 +171,12 @@ describe("close codes", () => {
   });
 
   test.each([
-    [4001, "unauthorized"],
-    [4003, "forbidden"],
-  ])("%i ends it until it is started again", (code, kind) => {
-    world.last.end(code);
+    [4001, "", "unauthorized"],
+    [4003, "", "forbidden"],
+    [4003, "forbidden", "forbidden"],
+    [4003, "token_revoked", "revoked"],
+  ])("%i %s ends it until it is started again", (code, reason, kind) => {
+    world.last.end(code, reason);
     expect(world.connection).toEqual({ kind });
     world.pass(100_000);
     world.live.nudge();

@@ -11,6 +11,7 @@ import { carryOut } from "./commands";
 import { useNow, usePage, useView } from "./context";
 import { useFetched } from "./fetched";
 import { Members } from "./team-members";
+import { Tokens } from "./team-tokens";
 
 export function TeamPage(): JSX.Element {
   const page = usePage();
@@ -57,6 +58,7 @@ export function TeamPage(): JSX.Element {
             <div class="column">
               {data.reservations.length > 0 && <Reservations reservations={data.reservations} />}
               <Members answer={data} mentor={isMentor(session?.role)} onChanged={again} onTeam={put} />
+              <Tokens />
             </div>
           </div>
         </>
