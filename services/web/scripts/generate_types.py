@@ -15,7 +15,7 @@ from types import ModuleType
 import msgspec
 from msgspec import inspect as shapes
 
-from shared.contract import stream
+from shared.contract import pictures, stream
 from shared.contract.api import admin, datasets, errors, jobs, models, teams
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
@@ -47,6 +47,10 @@ def render() -> str:
         f"/** Websocket close codes. */\nexport const CLOSE_RESUME = {stream.CLOSE_RESUME};\n"
         f"export const CLOSE_UNAUTHORIZED = {stream.CLOSE_UNAUTHORIZED};\n"
         f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
+    )
+    blocks.append(
+        "/** Scores from 0 to 1: found boxes below it aren't kept. */\n"
+        f"export const LEAST_SCORE = {pictures.LEAST_SCORE};\n"
     )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(
