@@ -516,7 +516,10 @@ export const texts = {
     boxWrong: (label: string, score: string) => `${label} found where none is, score ${score}`,
     boxMissed: (label: string) => `${label} missed`,
     boxesNone: "Nothing is there, and nothing was found.",
-    legend: "Colours of the labels; true boxes are dashed",
+    legends: {
+      beside: "Colours of the labels",
+      over: "Colours of the labels; true boxes have a double line",
+    },
     due: (step: number, seconds: number | null) =>
       `The first pictures come with the checkpoint at step ${whole(step)}${seconds === null ? ", once it trains" : `, in ${roughly(seconds)}`}.`,
     dueSoon: "The first pictures come with the first checkpoint.",
