@@ -15,7 +15,7 @@ from types import ModuleType
 import msgspec
 from msgspec import inspect as shapes
 
-from shared.contract import stream
+from shared.contract import pictures, stream
 from shared.contract.api import admin, datasets, errors, jobs, models, teams, tokens
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
@@ -52,6 +52,10 @@ def render() -> str:
         f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
         f"/** With CLOSE_FORBIDDEN, and the code of an error: the token itself was revoked. */\n"
         f"export const REASON_REVOKED = {json.dumps(stream.REASON_REVOKED)};\n"
+    )
+    blocks.append(
+        "/** Scores from 0 to 1: found boxes below it aren't kept. */\n"
+        f"export const LEAST_SCORE = {pictures.LEAST_SCORE};\n"
     )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(

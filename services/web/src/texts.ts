@@ -1,6 +1,9 @@
 /** Every sentence that the page shows, in one place: to read them through, to correct them, to translate them. */
 import { type JobView, MEANINGS, type Pause, type Plan, type QueuePlace } from "./contract";
 import { clock, clockSeconds, date, duration, minutes, roughly, size, stateName, whole } from "./format";
+import type { Theme } from "./theme";
+
+const THEME_NAMES: Readonly<Record<Theme, string>> = { system: "As the system", light: "Light", dark: "Dark" };
 
 const plural = (count: number, one: string, many: string = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;
@@ -47,6 +50,9 @@ export const texts = {
     reserved: (seconds: number) => `${minutes(seconds)} reserved`,
     minutesTitle: (granted: number, used: number, reserved: number) =>
       `Of ${minutes(granted)} minutes granted, ${minutes(used)} are used and ${minutes(reserved)} reserved by jobs that haven’t ended.`,
+    theme: "Theme",
+    themes: THEME_NAMES,
+    themeIs: (theme: Theme) => `Theme: ${THEME_NAMES[theme]}`,
   },
 
   connection: {
@@ -521,7 +527,10 @@ export const texts = {
     boxWrong: (label: string, score: string) => `${label} found where none is, score ${score}`,
     boxMissed: (label: string) => `${label} missed`,
     boxesNone: "Nothing is there, and nothing was found.",
-    legend: "Colours of the labels; true boxes are dashed",
+    legends: {
+      beside: "Colours of the labels",
+      over: "Colours of the labels; true boxes have a double line",
+    },
     due: (step: number, seconds: number | null) =>
       `The first pictures come with the checkpoint at step ${whole(step)}${seconds === null ? ", once it trains" : `, in ${roughly(seconds)}`}.`,
     dueSoon: "The first pictures come with the first checkpoint.",

@@ -11,6 +11,7 @@ import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
 import type { Uploader } from "../sending";
 import type { Sight } from "../sight";
+import type { Themes } from "../theme";
 import type { Ticker } from "../ticker";
 import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
 import { DatasetsPage } from "./datasets";
@@ -34,10 +35,11 @@ interface Props {
   live: Live;
   ticker: Ticker;
   sight: Sight;
+  themes: Themes;
   uploader: Uploader;
 }
 
-export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element {
+export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.Element {
   const connection = useLive(live, (view) => view.connection.kind);
   const route = useRoute();
   const [session, setSession] = useState<Session | null>(null);
@@ -81,8 +83,8 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
   }, []);
 
   const page = useMemo<Page>(
-    () => ({ api, live, ticker, sight, uploader, session, tell }),
-    [api, live, ticker, sight, uploader, session, tell],
+    () => ({ api, live, ticker, sight, themes, uploader, session, tell }),
+    [api, live, ticker, sight, themes, uploader, session, tell],
   );
   const signedOut = isRefusal(connection) ? connection : refused;
   return (
