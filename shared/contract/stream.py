@@ -20,6 +20,10 @@ CLOSE_RESUME = 4000  # the client was too slow: reconnect with the last (epoch, 
 CLOSE_UNAUTHORIZED = 4001  # the token is missing, wrong or has expired
 CLOSE_FORBIDDEN = 4003  # the token's person was taken off the team's list of members: coming back with it is no use
 
+# A client that hears nothing for so long takes the line for dead: a network that goes says no word. The service sends an empty
+# frame in time, as browsers don't show pings to a page.
+SILENCE_SECONDS = 15
+
 
 class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size, or of that label,

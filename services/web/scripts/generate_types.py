@@ -48,6 +48,10 @@ def render() -> str:
         f"export const CLOSE_UNAUTHORIZED = {stream.CLOSE_UNAUTHORIZED};\n"
         f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
     )
+    blocks.append(
+        "/** A line that brings no frame for so many seconds is dead. */\n"
+        f"export const SILENCE_SECONDS = {stream.SILENCE_SECONDS};\n"
+    )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(
         "/** Shown names by key. A service may know newer ones. */\n"

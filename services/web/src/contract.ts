@@ -899,6 +899,9 @@ export const CLOSE_RESUME = 4000;
 export const CLOSE_UNAUTHORIZED = 4001;
 export const CLOSE_FORBIDDEN = 4003;
 
+/** A line that brings no frame for so many seconds is dead. */
+export const SILENCE_SECONDS = 15;
+
 /** Shown names by key. A service may know newer ones. */
 export const STARTING_MODEL_NAMES: Readonly<Record<string, string>> = {
   "ssd_mobilenet_v2_320x320": "SSD MobileNet v2 320x320",
