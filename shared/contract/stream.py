@@ -23,6 +23,10 @@ CLOSE_FORBIDDEN = 4003  # the token isn't good any more: coming back with it is 
 REASON_FORMER = "forbidden"  # its person was taken off the team's list of members
 REASON_REVOKED = "token_revoked"
 
+# A client that hears nothing for so long takes the line for dead: a network that goes says no word. The service sends an empty
+# frame in time, as browsers don't show pings to a page.
+SILENCE_SECONDS = 15
+
 
 class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The metrics of one checkpoint, by ftc-ml's names. -1 in `evaluation` means that no object of that size, or of that label,

@@ -57,6 +57,10 @@ def render() -> str:
         "/** Scores from 0 to 1: found boxes below it aren't kept. */\n"
         f"export const LEAST_SCORE = {pictures.LEAST_SCORE};\n"
     )
+    blocks.append(
+        "/** A line that brings no frame for so many seconds is dead. */\n"
+        f"export const SILENCE_SECONDS = {stream.SILENCE_SECONDS};\n"
+    )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(
         "/** Shown names by key. A service may know newer ones. */\n"

@@ -941,6 +941,9 @@ export const REASON_REVOKED = "token_revoked";
 /** Scores from 0 to 1: found boxes below it aren't kept. */
 export const LEAST_SCORE = 0.05;
 
+/** A line that brings no frame for so many seconds is dead. */
+export const SILENCE_SECONDS = 15;
+
 /** Shown names by key. A service may know newer ones. */
 export const STARTING_MODEL_NAMES: Readonly<Record<string, string>> = {
   "ssd_mobilenet_v2_320x320": "SSD MobileNet v2 320x320",

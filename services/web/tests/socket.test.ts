@@ -6,6 +6,7 @@ import { EMPTY, fold, type State } from "../src/store";
 import { AT, job, snapshot } from "./samples";
 
 class FakeSocket {
+  onopen: (() => void) | null = null;
   onmessage: ((message: { data: string }) => void) | null = null;
   onclose: ((close: { code: number; reason: string }) => void) | null = null;
   closed = false;
@@ -14,6 +15,10 @@ class FakeSocket {
 
   close(): void {
     this.closed = true;
+  }
+
+  open(): void {
+    this.onopen?.();
   }
 
   say(frame: unknown): void {
@@ -230,21 +235,52 @@ describe("frames", () => {
 });
 
 describe("silence", () => {
-  test("for a minute means a dead line: it resumes", () => {
+  test("means a dead line: it says so, since when, and resumes", () => {
     world.last.say(snapshot({ seq: 3 }));
-    world.pass(59_000);
+    world.pass(14_000);
     world.last.say({ ...event(4), events: [] });
-    world.pass(59_000);
-    expect(world.sockets).toHaveLength(1);
-    world.pass(1_000);
+    world.pass(14_999);
+    expect(world.connection).toEqual({ kind: "live" });
+    const dead = world.last;
+    world.pass(1);
+    expect(world.connection).toEqual({ kind: "offline", since: 14_000, retryAt: 29_500 });
+    expect(dead.closed).toBe(true);
+    world.pass(500);
     expect(world.last.url).toContain("seq=3");
+    world.last.say({ ...event(4), events: [] });
     expect(world.connection).toEqual({ kind: "live" });
   });
 
-  test("again means offline", () => {
+  test("of a handshake ends the attempt, and the pauses grow", () => {
+    world.pass(9_999);
+    expect(world.connection).toEqual({ kind: "connecting" });
+    world.pass(1);
+    expect(world.connection).toEqual({ kind: "offline", since: 10_000, retryAt: 10_500 });
+    world.pass(500 + 10_000);
+    expect(world.connection).toEqual({ kind: "offline", since: 10_000, retryAt: 21_500 });
+  });
+
+  test("after a handshake may be longer: a first snapshot is large", () => {
+    world.pass(9_000);
+    world.last.open();
+    world.pass(29_000);
+    expect(world.sockets).toHaveLength(1);
     world.last.say(snapshot());
-    world.pass(120_000);
-    expect(world.connections.map((connection) => connection.kind)).toContain("offline");
+    expect(world.connection).toEqual({ kind: "live" });
+  });
+
+  test("a nudge gives up an attempt that may have begun on a network that is gone", () => {
+    world.last.say(snapshot({ seq: 3 }));
+    world.pass(15_500);
+    const hung = world.last;
+    world.pass(1_999);
+    world.live.nudge();
+    expect(world.last).toBe(hung);
+    world.pass(1);
+    world.live.nudge();
+    expect(hung.closed).toBe(true);
+    expect(world.last).not.toBe(hung);
+    expect(world.last.url).toContain("seq=3");
   });
 });
 
