@@ -3,7 +3,14 @@
  *
  * It knows nothing of what the frames mean: the owner folds them and tells whether one was missing.
  */
-import { CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame, REASON_REVOKED, SILENCE_SECONDS } from "./contract";
+import {
+  CLOSE_FORBIDDEN,
+  CLOSE_RESUME,
+  CLOSE_UNAUTHORIZED,
+  type Frame,
+  REASON_REVOKED,
+  SILENCE_SECONDS,
+} from "./contract";
 import type { Line, LineOwner } from "./line";
 import type { Position } from "./store";
 
