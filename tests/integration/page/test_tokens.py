@@ -107,7 +107,7 @@ def _pictures(page: Page, section: Any, shots: Path) -> None:
 
 @pytest.mark.parametrize("role", ["member"])
 def test_a_page_whose_token_is_revoked_says_so(page: Page, room: Room) -> None:
-    identifier, secret = _make(room, "shared laptop", "Grace")
+    identifier, secret = _make(room, "shared laptop", "Hedy")
     page.get_by_role("navigation").get_by_role("link", name="Team").first.click()
     page.get_by_test_id("sign-out").click()
     page.get_by_label("Access token").fill(secret)
