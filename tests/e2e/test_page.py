@@ -1,7 +1,9 @@
-"""The page in headless Chromium, on the real stack: upload, start, watch the state change without a reload, stop, download."""
+"""The page in headless Chromium, on the real stack: all that a student sees from the upload to a model that runs, without a
+reload."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -50,7 +52,9 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
     row = page.get_by_test_id("dataset-row").filter(has_text="Field photos")
     expect(row).to_be_visible(timeout=60_000)
     expect(page.get_by_test_id("import-report")).to_contain_text("120")
+    _look_into_the_dataset(page)
 
+    _section(page, "Datasets")
     start = page.get_by_test_id("start-training")
     expect(start).to_be_disabled()
     row.get_by_role("checkbox").check()
@@ -87,6 +91,8 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
     tabs.get_by_role("link", name="Graphs").click()
     expect(detail.get_by_test_id("metrics")).to_contain_text("DetectionBoxes_Precision/mAP", timeout=_TRAINING)
     page.screenshot(path=PICTURES / "model-graphs.png", full_page=True)
+    tabs.get_by_role("link", name="Images").click()
+    _look_at_what_it_finds(page)
     tabs.get_by_role("link", name="Details").click()
     page.screenshot(path=PICTURES / "model-running.png", full_page=True)
     detail.get_by_test_id("stop-button").click()
@@ -102,6 +108,8 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
         arg=reserved + 600,
         timeout=_SOON,
     )
+    _look_at_the_statement(page, stopped["used_seconds"])
+    page.go_back()
     tabs.get_by_role("link", name="Export").click()
     with page.expect_download(timeout=_SOON) as download:
         detail.get_by_test_id("download-file").first.click()
@@ -109,13 +117,57 @@ def test_from_upload_to_a_stopped_training_without_a_reload(page: Page, stack: U
     download.value.save_as(saved)
     assert saved.name == "PageModel-float32.tflite"
     assert saved.read_bytes()[4:8] == b"TFL3"
-    _run_the_code_that_the_page_gives(page, archive, tmp_path)
+    picture = _run_the_code_that_the_page_gives(page, archive, tmp_path)
+    tabs.get_by_role("link", name="Try it").click()
+    page.get_by_test_id("try-file").set_input_files(picture)
+    expect(page.get_by_test_id("try-summary")).to_contain_text(re.compile(r"It took [\d.]+ ms"), timeout=60_000)
+    page.get_by_test_id("try-threshold").fill("0")
+    expect(page.get_by_test_id("try-row").first).to_be_visible()
+    page.screenshot(path=PICTURES / "model-try-trained.png", full_page=True)
     _section(page, "Models")
     page.screenshot(path=PICTURES / "models.png")
 
 
-def _run_the_code_that_the_page_gives(page: Page, archive: Path, folder: Path) -> None:
-    """The Python code beside the downloaded file, on a picture of the dataset."""
+def _look_into_the_dataset(page: Page) -> None:
+    """From the import's report to the pictures with their boxes, and the counts beside them."""
+    page.get_by_test_id("import-report").get_by_role("link", name="Look at it").click()
+    expect(page.get_by_test_id("found")).to_have_text("120 pictures", timeout=_SOON)
+    expect(page.get_by_test_id("pictures").get_by_test_id("box").first).to_be_visible()
+    expect(page.locator(".cell img.is-here").first).to_be_visible(timeout=_SOON)
+    statistics = page.get_by_test_id("label-statistics")
+    pictures = statistics.locator("tfoot tr").last.locator("td")
+    expect(pictures).to_have_count(2)
+    assert sum(int(pool) for pool in pictures.all_inner_texts()) == 120
+
+
+def _look_at_what_it_finds(page: Page) -> None:
+    """The evaluation pictures of a model that trains, with the truth and what it found at its first checkpoints."""
+    pictures = page.get_by_test_id("picture")
+    expect(pictures.first).to_be_visible(timeout=_SOON)
+    expect(page.get_by_test_id("job-state").first).to_have_attribute("data-state", "RUNNING")
+    sides = pictures.first.locator(".boxed")
+    expect(sides).to_have_count(2)
+    loaded = "image => image.complete && image.naturalWidth > 0"
+    page.wait_for_function(loaded, arg=sides.first.locator("img").element_handle(), timeout=_SOON)
+    # The worst comes first: something is there.
+    expect(sides.first.get_by_test_id("box").first).to_be_attached()
+    expect(page.get_by_test_id("matrix")).to_be_visible()
+    page.screenshot(path=PICTURES / "model-images-training.png", full_page=True)
+
+
+def _look_at_the_statement(page: Page, used_seconds: int) -> None:
+    """The minutes of PageModel on the Team page: reserved, given back, and the seconds that were used."""
+    _section(page, "Team")
+    lines = page.get_by_test_id("ledger").locator("tbody tr").filter(has_text="PageModel")
+    expect(lines).to_have_count(3, timeout=_SOON)
+    # Newest first.
+    used, back, reserved = (line.locator("td").nth(2).inner_text() for line in lines.all())
+    assert (reserved, back) == ("\u221212:00", "+12:00")
+    assert used == f"\u2212{used_seconds // 60}:{used_seconds % 60:02}"
+
+
+def _run_the_code_that_the_page_gives(page: Page, archive: Path, folder: Path) -> Path:
+    """The Python code beside the downloaded file, on a picture of the dataset; that picture."""
     with zipfile.ZipFile(archive) as pictures:
         name = next(name for name in pictures.namelist() if name.endswith(".jpg"))
         (folder / "picture.jpg").write_bytes(pictures.read(name))
@@ -124,6 +176,7 @@ def _run_the_code_that_the_page_gives(page: Page, archive: Path, folder: Path) -
     command = [sys.executable, "detect.py", "picture.jpg"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    return folder / "picture.jpg"
 
 
 def test_the_page_survives_the_death_of_the_service_that_feeds_it(
