@@ -136,13 +136,14 @@ def test_from_a_zip_to_one_picture_s_boxes(context: BrowserContext, door: Gatewa
         expect(found).to_have_text("10 pictures", timeout=SOON)
         for cell in page.get_by_test_id("picture").all():
             expect(cell).to_have_accessible_name(re.compile(r"Ball$"))
-        page.get_by_test_id("pool-eval").click()
+        pools = page.get_by_role("group", name="Pool")
+        pools.get_by_role("button", name="Evaluation").click()
         expect(found).not_to_have_text("10 pictures", timeout=SOON)
         in_evaluation = int(found.inner_text().split()[0])
         assert "label=Ball&pool=eval" in page.url
-        page.get_by_test_id("pool-train").click()
+        pools.get_by_role("button", name="Training").click()
         expect(found).to_have_text(f"{10 - in_evaluation} pictures", timeout=SOON)
-        page.get_by_test_id("pool-all").click()
+        pools.get_by_role("button", name="All").click()
         page.get_by_test_id("label-filter").select_option("Without objects")
         expect(found).to_have_text("4 pictures", timeout=SOON)
         expect(page.get_by_test_id("pictures").get_by_test_id("box")).to_have_count(0)

@@ -1,7 +1,7 @@
 /** The frame around every page: header, navigation, notices, and what a reader who doesn't look should hear. */
 import type { ComponentChildren, JSX } from "preact";
 import { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
-import { type Api, ApiError } from "../api";
+import { ApiError } from "../api";
 import { REASON_REVOKED, type Session } from "../contract";
 import { isRefusal, type Refusal } from "../line";
 import type { Live } from "../live";
@@ -10,9 +10,6 @@ import { hashOf, parseRoute, type Route } from "../route";
 import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
 import type { Uploader } from "../sending";
-import type { Sight } from "../sight";
-import type { Themes } from "../theme";
-import type { Ticker } from "../ticker";
 import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
 import { DatasetsPage } from "./datasets";
 import { Header } from "./header";
@@ -30,14 +27,7 @@ const OperatorsPage = lazy(async () => (await import("./operators")).OperatorsPa
 
 const PREFETCH_AFTER_MS = 2_000;
 
-interface Props {
-  api: Api;
-  live: Live;
-  ticker: Ticker;
-  sight: Sight;
-  themes: Themes;
-  uploader: Uploader;
-}
+type Props = Omit<Page, "session" | "tell">;
 
 export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.Element {
   const connection = useLive(live, (view) => view.connection.kind);

@@ -12,6 +12,9 @@ import { usePage, useView } from "./context";
 import { DatasetAside } from "./dataset-aside";
 import { Grid } from "./dataset-grid";
 import { useFetched } from "./fetched";
+import { Segments } from "./segments";
+
+const POOLS = ["all", "train", "eval"] as const;
 
 interface Props {
   id: string;
@@ -153,19 +156,13 @@ function FilterBar({ dataset, filter, total, boxes, onBoxes, onFilter }: FilterB
         ))}
         <option value={NEGATIVES}>{texts.dataset.negatives}</option>
       </select>
-      <div class="segments" role="group" aria-label={texts.dataset.poolFilter}>
-        {([null, "train", "eval"] as const).map((pool) => (
-          <button
-            key={pool}
-            type="button"
-            aria-pressed={filter.pool === pool}
-            data-testid={`pool-${pool ?? "all"}`}
-            onClick={() => onFilter({ pool })}
-          >
-            {pool === null ? texts.dataset.allPools : texts.dataset.pools[pool]}
-          </button>
-        ))}
-      </div>
+      <Segments
+        label={texts.dataset.poolFilter}
+        all={POOLS}
+        names={{ all: texts.dataset.allPools, ...texts.dataset.pools }}
+        chosen={filter.pool ?? "all"}
+        onChoose={(pool) => onFilter({ pool: pool === "all" ? null : pool })}
+      />
       <label class="check-line">
         <input type="checkbox" checked={boxes} onChange={(event) => onBoxes(event.currentTarget.checked)} />
         {texts.dataset.showBoxes}

@@ -6,6 +6,7 @@ import { LEAST_SCORE } from "../contract";
 import { whole } from "../format";
 import { texts } from "../texts";
 import type { View } from "./images-grid";
+import { Segments } from "./segments";
 
 const ORDERS = ["worst", "given"] as const;
 export type Order = (typeof ORDERS)[number];
@@ -110,24 +111,4 @@ export function ScoreSlider({ threshold, onThreshold }: ScoreProps): JSX.Element
 
 export function ViewSwitch({ view, onView }: ViewProps): JSX.Element {
   return <Segments names={texts.images.views} all={VIEWS} chosen={view} label={texts.images.view} onChoose={onView} />;
-}
-
-interface SegmentsProps<T extends string> {
-  names: Readonly<Record<T, string>>;
-  all: readonly T[];
-  chosen: T;
-  label: string;
-  onChoose: (key: T) => void;
-}
-
-function Segments<T extends string>({ names, all, chosen, label, onChoose }: SegmentsProps<T>): JSX.Element {
-  return (
-    <div class="segments" role="group" aria-label={label}>
-      {all.map((key) => (
-        <button type="button" key={key} aria-pressed={key === chosen} onClick={() => onChoose(key)}>
-          {names[key]}
-        </button>
-      ))}
-    </div>
-  );
 }

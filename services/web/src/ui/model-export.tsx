@@ -9,6 +9,7 @@ import { texts } from "../texts";
 import { Icon } from "./bits";
 import { CopyButton } from "./copy";
 import { usePage } from "./context";
+import { Segments } from "./segments";
 import { useStartingModels } from "./start-data";
 
 export function Export({ job }: { job: JobView }): JSX.Element {
@@ -89,13 +90,13 @@ function Code({ job }: { job: JobView }): JSX.Element | null {
     <section class="card code-card" data-testid="snippets">
       <header class="code-head">
         <h2>{texts.code.title}</h2>
-        <div class="segments" role="group" aria-label={texts.code.title}>
-          {all.map((each) => (
-            <button type="button" key={each.key} aria-pressed={each.key === chosen} onClick={() => setChosen(each.key)}>
-              {texts.code.names[each.key]}
-            </button>
-          ))}
-        </div>
+        <Segments
+          label={texts.code.title}
+          all={all.map((each) => each.key)}
+          names={texts.code.names}
+          chosen={chosen}
+          onChoose={setChosen}
+        />
       </header>
       <p class="muted small-text">{texts.code.notes[chosen]}</p>
       <div class="code">

@@ -1,6 +1,6 @@
 /** Try it: the model looks at a picture or through the webcam, in this browser, and its boxes are drawn. */
 import type { JSX } from "preact";
-import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import "../styles/try.css";
 import { downloadRefusal } from "../actions";
 import { asApiError } from "../api";
@@ -12,6 +12,8 @@ import { openCamera, pixelsOf, readPicture } from "../looking";
 import { texts } from "../texts";
 import { Icon } from "./bits";
 import { usePage } from "./context";
+import { FileChoice, useDrop } from "./file-drop";
+import { Segments } from "./segments";
 import { FoundTable, Stage, type Source } from "./try-stage";
 
 const CUSTOMARY_THRESHOLD = 0.5;
@@ -115,56 +117,22 @@ interface ChooseProps {
 }
 
 function Choose({ problem, live, onPicture, onCamera, onStop }: ChooseProps): JSX.Element {
-  const [over, setOver] = useState(false);
-  const id = useId();
+  const over = useDrop(onPicture);
   return (
-    <section
-      class={`card upload ${over ? "is-over" : ""}`}
-      aria-label={texts.tryIt.title}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        onPicture(event.dataTransfer?.files[0]);
-      }}
-    >
-      <div class="upload-row">
-        <Icon name="upload" />
-        <div class="upload-text">
-          <p>
-            <strong>{texts.tryIt.drop}</strong> {texts.tryIt.or}{" "}
-            <label for={id} class="file-label">
-              {texts.tryIt.choose}
-            </label>
-            <input
-              id={id}
-              class="sr"
-              type="file"
-              accept="image/*"
-              data-testid="try-file"
-              onChange={(event) => {
-                onPicture(event.currentTarget.files?.[0]);
-                event.currentTarget.value = "";
-              }}
-            />
-          </p>
-          <p
-            class={problem === null ? "muted" : "field-error"}
-            role={problem === null ? undefined : "alert"}
-            data-testid="try-hint"
-          >
-            {problem ?? texts.tryIt.intro}
-          </p>
-        </div>
+    <section class={`card upload ${over ? "is-over" : ""}`} aria-label={texts.tryIt.title}>
+      <FileChoice
+        words={texts.tryIt}
+        accept="image/*"
+        problem={problem}
+        hint={texts.tryIt.intro}
+        testId="try"
+        onFile={onPicture}
+      >
         <button type="button" class="button" data-testid="try-camera" onClick={live ? onStop : onCamera}>
           <Icon name={live ? "square" : "play"} />
           {live ? texts.tryIt.stop : texts.tryIt.webcam}
         </button>
-      </div>
+      </FileChoice>
     </section>
   );
 }
@@ -196,18 +164,13 @@ function Tools({ file, files, onFormat, least, onLeast }: ToolsProps): JSX.Eleme
         <span class="number">{texts.tryIt.percent(least)}</span>
       </label>
       {files.length > 1 && (
-        <div class="segments" role="group" aria-label={texts.tryIt.file}>
-          {files.map((each) => (
-            <button
-              type="button"
-              key={each.format}
-              aria-pressed={each.format === file.format}
-              onClick={() => onFormat(each.format)}
-            >
-              {each.format}
-            </button>
-          ))}
-        </div>
+        <Segments
+          label={texts.tryIt.file}
+          all={files.map((each) => each.format)}
+          names={Object.fromEntries(files.map((each) => [each.format, each.format]))}
+          chosen={file.format}
+          onChoose={onFormat}
+        />
       )}
     </div>
   );

@@ -10,6 +10,7 @@ import { InSight, useInSight, useView } from "./context";
 import { Explanation } from "./explain";
 import { memo } from "./memo";
 import { ModelToolbar } from "./model-toolbar";
+import { Segments } from "./segments";
 import { TryAgain } from "./try-again";
 
 const KINDS = {
@@ -98,13 +99,13 @@ interface FilterProps {
 function Filter({ kind, words, onKind, onWords }: FilterProps): JSX.Element {
   return (
     <div class="filter">
-      <div class="segments" role="group" aria-label={texts.models.filter}>
-        {(Object.keys(KINDS) as Kind[]).map((each) => (
-          <button type="button" key={each} aria-pressed={kind === each} onClick={() => onKind(each)}>
-            {texts.models.kinds[each]}
-          </button>
-        ))}
-      </div>
+      <Segments
+        label={texts.models.filter}
+        all={Object.keys(KINDS) as Kind[]}
+        names={texts.models.kinds}
+        chosen={kind}
+        onChoose={onKind}
+      />
       <input
         type="search"
         value={words}

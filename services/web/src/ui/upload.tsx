@@ -8,6 +8,7 @@ import type { Sending } from "../sending";
 import { texts } from "../texts";
 import { Icon } from "./bits";
 import { usePage } from "./context";
+import { FileChoice, useDrop } from "./file-drop";
 import { ImportSummary } from "./import-report";
 import { Leftovers, useLeftovers } from "./leftovers";
 
@@ -17,12 +18,10 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
   const { uploader } = usePage();
   const [file, setFile] = useState<File | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
-  const [over, setOver] = useState(false);
   const sending = useSending();
   const [left, lookAgain] = useLeftovers(sending.kind);
 
   const take = (chosen: File | undefined) => {
-    setOver(false);
     if (chosen === undefined || refusal !== null || sending.kind === "sending" || sending.kind === "reading") return;
     setProblem(/\.zip$/i.test(chosen.name) ? null : texts.upload.notZip(chosen.name));
     if (!/\.zip$/i.test(chosen.name)) return;
@@ -34,27 +33,7 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
     void uploader.send({ file: chosen, name, evalPercent });
   };
 
-  const drop = useRef(take);
-  drop.current = take;
-  useEffect(() => {
-    // Anywhere on the page: beside the target, the browser would leave the page for the file.
-    const drag = (event: DragEvent) => {
-      event.preventDefault();
-      setOver(true);
-    };
-    const leave = (event: DragEvent) => {
-      if (event.relatedTarget === null) setOver(false);
-    };
-    const dropped = (event: DragEvent) => {
-      event.preventDefault();
-      drop.current(event.dataTransfer?.files[0]);
-    };
-    const end = new AbortController();
-    window.addEventListener("dragover", drag, end);
-    window.addEventListener("dragleave", leave, end);
-    window.addEventListener("drop", dropped, end);
-    return () => end.abort();
-  }, []);
+  const over = useDrop(take);
 
   const naming = file ?? (sending.kind === "refused" ? sending.wish.file : null);
   return (
@@ -78,7 +57,15 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
         <Report imported={sending.imported} onClose={() => uploader.close()} />
       ) : (
         <>
-          <Choose refusal={refusal} problem={problem} onFile={take} />
+          <FileChoice
+            words={texts.upload}
+            accept=".zip,application/zip"
+            disabled={refusal !== null}
+            problem={problem}
+            hint={refusal ?? texts.upload.hint}
+            testId="upload"
+            onFile={take}
+          />
           {refusal === null && left.length > 0 && (
             <Leftovers
               left={left}
@@ -100,44 +87,6 @@ function useSending(): Sending {
     return uploader.subscribe(() => redraw(0));
   }, [uploader]);
   return uploader.state;
-}
-
-interface ChooseProps {
-  refusal: string | null;
-  problem: string | null;
-  onFile: (file: File | undefined) => void;
-}
-
-function Choose({ refusal, problem, onFile }: ChooseProps): JSX.Element {
-  const id = useId();
-  return (
-    <div class="upload-row">
-      <Icon name="upload" />
-      <div class="upload-text">
-        <p>
-          <strong>{texts.upload.drop}</strong> {texts.upload.or}{" "}
-          <label for={id} class="file-label">
-            {texts.upload.choose}
-          </label>
-          <input
-            id={id}
-            class="sr"
-            type="file"
-            accept=".zip,application/zip"
-            data-testid="upload-file"
-            disabled={refusal !== null}
-            onChange={(event) => {
-              onFile(event.currentTarget.files?.[0]);
-              event.currentTarget.value = "";
-            }}
-          />
-        </p>
-        <p class={problem === null ? "muted" : "field-error"} role={problem === null ? undefined : "alert"}>
-          {problem ?? refusal ?? texts.upload.hint}
-        </p>
-      </div>
-    </div>
-  );
 }
 
 interface NamingProps {
