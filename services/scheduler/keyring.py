@@ -112,7 +112,15 @@ def seen(keys: Sequence[Key], who: Principal) -> list[Key]:
 
 
 def to_revoke(keys: Sequence[Key], identifier: str, who: Principal) -> Key:
-    """The token of that id. Raises NotFound where there is none that this person may revoke."""
+    """The token of that id. Raises NotFound where there is none that this person may revoke, and UserError `forbidden` (403)
+    for a script's token that would end another one: who got hold of one that only looks could otherwise stop every robot."""
+    if who.token is not None and who.token.id != identifier:
+        raise UserError(
+            "forbidden",
+            "A token that was made for a script or a device can revoke itself alone: use your own.",
+            "token",
+            status=403,
+        )
     for key in seen(keys, who):
         if key.id == identifier:
             return key
