@@ -232,7 +232,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     # HTTP.
     uses = TokenUses(clock, tokens.used)
     uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
-    roles, acts = Roles(members.standing, tokens.of, uses.note), Acts(audit, clock)
+    roles, acts = Roles(members.standing, tokens.revoked, uses.note), Acts(audit, clock)
     app.middlewares.append(roles.middleware)
     views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(

@@ -18,7 +18,7 @@ from shared.contract.api.tokens import TokenRequest
 from shared.contract.errors import Retry
 from shared.contract.events import TokensChanged
 from shared.runtime import outbox
-from shared.runtime.auth import Principal
+from shared.runtime.auth import Principal, TokenId
 from shared.runtime.mongo import Database, Document, DuplicateKeyError, ensure_indexes, from_document, to_document
 
 _CONFLICTS = 20
@@ -64,10 +64,10 @@ class TokenStore:
 
         return await self._relist(who.team, now, without)
 
-    async def of(self, team: str) -> TokensChanged | None:
-        """A team's list as it would be told, None where it never had one."""
-        document = await self.collection.find_one({"_id": team}, {"keys._id": 1, "version": 1})
-        return None if document is None else _told(document)
+    async def revoked(self, team: str, token: TokenId) -> bool:
+        """Whether a token is on no list. This one is no copy that may be behind: a token that it lacks was revoked, or is of a
+        time that this store has forgotten, when nobody could revoke it any more."""
+        return await self.collection.find_one({"_id": team, "keys._id": token.id}, {"_id": 1}) is None
 
     async def lists(self) -> Sequence[tuple[str, TokensChanged]]:
         """The lists of all teams that have one, as they are to be told."""

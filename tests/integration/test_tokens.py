@@ -84,8 +84,10 @@ async def test_each_change_is_told_in_the_write_that_makes_it(tokens: TokenStore
         (3, ["t2"]),
     ]
     assert await tokens.lists() == [("demo", TokensChanged(tokens=["t2"], version=3))]
-    assert await tokens.of("demo") == TokensChanged(tokens=["t2"], version=3)
-    assert await tokens.of("another") is None
+    # Here a token that isn't listed is no good, whatever version it names: nobody could revoke it.
+    for identifier, listed, revoked in (("t2", 2, False), ("t1", 1, True), ("t9", 9, True)):
+        assert await tokens.revoked("demo", TokenId(id=identifier, listed=listed)) is revoked
+    assert await tokens.revoked("another", TokenId(id="t2", listed=2))
     (key,), _ = await tokens.live("demo", NOW)
     assert key.listed == 2
 
