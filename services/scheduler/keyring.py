@@ -99,7 +99,8 @@ def with_room(keys: Sequence[Key], team: str) -> None:
     if len(keys) >= MOST:
         raise UserError(
             "too_many_tokens",
-            f"{team} has {len(keys)} live tokens and may have {MOST}: revoke one that nobody needs, or wait until one expires.",
+            f"{team} has {len(keys)} live tokens and may have {MOST}: revoke one that nobody needs (a mentor sees all), "
+            "or wait until one expires.",
             "tokens",
             status=409,
         )
@@ -125,6 +126,11 @@ def to_revoke(keys: Sequence[Key], identifier: str, who: Principal) -> Key:
         if key.id == identifier:
             return key
     raise NotFound("token", identifier[:100])
+
+
+def parted(keys: Sequence[Key], made_by: str) -> tuple[list[Key], list[Key]]:
+    """What somebody made, and the rest."""
+    return [key for key in keys if key.made_by == made_by], [key for key in keys if key.made_by != made_by]
 
 
 def secret(key: Key, team: str, signed_by: str) -> str:
