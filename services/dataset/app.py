@@ -99,7 +99,7 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         clock=clock,
         silence_seconds=settings.silence_seconds,
     )
-    app.middlewares.append(Roles(members.standing, tokens.of, uses.note).middleware)
+    app.middlewares.append(Roles(members.standing, tokens.revoked, uses.note).middleware)
     tus = TusRoutes(uploads, settings.silence_seconds)
     runtime.on_drain(tus.stop)
     tus.register(app)

@@ -26,14 +26,15 @@ class Acts:
         self, who: Principal, act: str, target: str, details: Mapping[str, Any] | None = None
     ) -> AsyncIterator[dict[str, Any]]:
         """Do something in this context; what is put into the dictionary that it gives is written down with the outcome. A
-        refusal is written down with its code, and raised."""
+        refusal is written down with its code, and raised. What a script's token does says which one it was."""
+        token = {} if who.token is None else {"token": who.token.id}
         entry = AuditEntry(
             id=uuid.uuid4().hex,
             at=self._clock.now(),
             by=f"{who.team}/{who.name}",
             act=act,
             target=target,
-            details=dict(details or {}),
+            details={**(details or {}), **token},
         )
         await self._audit.begin(entry)
         found: dict[str, Any] = {}

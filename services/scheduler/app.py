@@ -230,9 +230,15 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.on_drain(leadership.resign)
 
     # HTTP.
+    def listed(team: str) -> None:
+        telling_members.wake()
+        telling_tokens.wake()
+        # Its minutes are told with a new version, and a page that sees one looks at the lists too.
+        seen(team)
+
     uses = TokenUses(clock, tokens.used)
     uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
-    roles, acts = Roles(members.standing, tokens.of, uses.note), Acts(audit, clock)
+    roles, acts = Roles(members.standing, tokens.revoked, uses.note), Acts(audit, clock)
     app.middlewares.append(roles.middleware)
     views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
@@ -246,7 +252,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         released=cleaner.release_parent,
     )
     team_routes = TeamRoutes(
-        settings=settings, teams=teams, members=members, acts=acts, clock=clock, listed=telling_members.wake
+        settings=settings, teams=teams, members=members, tokens=tokens, acts=acts, clock=clock, listed=listed
     )
     token_routes = TokenRoutes(
         secret=settings.trainyard_secret,
@@ -254,7 +260,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         members=members,
         acts=acts,
         clock=clock,
-        listed=telling_tokens.wake,
+        listed=listed,
     )
     admin_routes = AdminRoutes(
         settings=settings,

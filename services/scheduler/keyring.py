@@ -99,7 +99,8 @@ def with_room(keys: Sequence[Key], team: str) -> None:
     if len(keys) >= MOST:
         raise UserError(
             "too_many_tokens",
-            f"{team} has {len(keys)} live tokens and may have {MOST}: revoke one that nobody needs, or wait until one expires.",
+            f"{team} has {len(keys)} live tokens and may have {MOST}: revoke one that nobody needs (a mentor sees all), "
+            "or wait until one expires.",
             "tokens",
             status=409,
         )
@@ -112,11 +113,24 @@ def seen(keys: Sequence[Key], who: Principal) -> list[Key]:
 
 
 def to_revoke(keys: Sequence[Key], identifier: str, who: Principal) -> Key:
-    """The token of that id. Raises NotFound where there is none that this person may revoke."""
+    """The token of that id. Raises NotFound where there is none that this person may revoke, and UserError `forbidden` (403)
+    for a script's token that would end another one: who got hold of one that only looks could otherwise stop every robot."""
+    if who.token is not None and who.token.id != identifier:
+        raise UserError(
+            "forbidden",
+            "A token that was made for a script or a device can revoke itself alone: use your own.",
+            "token",
+            status=403,
+        )
     for key in seen(keys, who):
         if key.id == identifier:
             return key
     raise NotFound("token", identifier[:100])
+
+
+def parted(keys: Sequence[Key], made_by: str) -> tuple[list[Key], list[Key]]:
+    """What somebody made, and the rest."""
+    return [key for key in keys if key.made_by == made_by], [key for key in keys if key.made_by != made_by]
 
 
 def secret(key: Key, team: str, signed_by: str) -> str:

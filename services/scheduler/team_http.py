@@ -14,6 +14,7 @@ from services.scheduler.budget import balance
 from services.scheduler.members import MemberStore
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.teams import TeamStore
+from services.scheduler.tokens import TokenStore
 from shared.contract.api.teams import LedgerAnswer, Member, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest
 from shared.contract.errors import UserError
 from shared.contract.views import LedgerEntry
@@ -27,7 +28,7 @@ TOKEN_DAYS = 90
 
 
 class TeamRoutes:
-    """The handlers and what they need; `listed` is called when a list of members was written."""
+    """The handlers and what they need; `listed` is called with a team whose list of members or of tokens was written."""
 
     def __init__(
         self,
@@ -35,13 +36,15 @@ class TeamRoutes:
         settings: SchedulerSettings,
         teams: TeamStore,
         members: MemberStore,
+        tokens: TokenStore,
         acts: Acts,
         clock: Clock,
-        listed: Callable[[], None],
+        listed: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._teams = teams
         self._members = members
+        self._tokens = tokens
         self._acts = acts
         self._clock = clock
         self._listed = listed
@@ -98,7 +101,7 @@ class TeamRoutes:
         member = Member(name=name, role=wanted.role, added_at=now, added_by=who.name)
         async with self._acts.act(who, "member.put", f"{who.team}/{name}", {"role": wanted.role}):
             await self._members.put(who.team, member, now)
-        self._listed()
+        self._listed(who.team)
         token = auth.mint(
             self._settings.trainyard_secret,
             team=who.team,
@@ -110,16 +113,21 @@ class TeamRoutes:
         return answer(MemberAnswer(member=member, token=token, days=TOKEN_DAYS))
 
     async def remove_member(self, request: web.Request) -> web.Response:
-        """Take a person off the list: that person's tokens are no good any more, in any service."""
+        """Take a person off the list: that person's tokens are no good any more, in any service. Those for scripts and devices
+        are gone for good, and take none of the team's room."""
         who = require(request, "mentor")
         name = _name(request.match_info["name"])
         if name == who.name:
             raise UserError(
                 "bad_name", "Nobody can take themselves off the list: ask another mentor.", "name", status=409
             )
-        async with self._acts.act(who, "member.remove", f"{who.team}/{name}"):
-            await self._members.remove(who.team, name, self._clock.now())
-        self._listed()
+        now = self._clock.now()
+        async with self._acts.act(who, "member.remove", f"{who.team}/{name}") as found:
+            # In this order: off the list nobody makes another one. Where the second write fails, the same request does both.
+            await self._members.remove(who.team, name, now)
+            self._listed(who.team)
+            found["revoked"] = [key.id for key in await self._tokens.revoke_all(who.team, name, now)]
+        self._listed(who.team)
         return web.Response(status=204)
 
     async def _team(self, who: Principal) -> TeamAnswer:

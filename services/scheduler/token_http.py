@@ -25,7 +25,7 @@ from shared.runtime.web import answer, body, creation_id, require
 
 
 class TokenRoutes:
-    """The handlers and what they need; `secret` signs tokens, `listed` is called when a list of tokens was written."""
+    """The handlers and what they need; `secret` signs tokens, `listed` is called with a team whose list was written."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class TokenRoutes:
         members: MemberStore,
         acts: Acts,
         clock: Clock,
-        listed: Callable[[], None],
+        listed: Callable[[str], None],
     ) -> None:
         self._secret = secret
         self._tokens = tokens
@@ -70,7 +70,7 @@ class TokenRoutes:
         async with self._acts.act(who, "token.make", f"{who.team}/{asked.name}", details) as found:
             key = await self._tokens.make(who, asked, self._clock.now(), identifier=uuid.uuid4().hex, request=made_by)
             found["id"] = key.id
-        self._listed()
+        self._listed(who.team)
         _, used = await self._tokens.live(who.team, self._clock.now())
         (view,) = await self._views(who.team, [key], used)
         secret = keyring.secret(key, who.team, self._secret)
@@ -85,7 +85,7 @@ class TokenRoutes:
         async with self._acts.act(who, "token.revoke", f"{who.team}/{identifier[:100]}") as found:
             key = await self._tokens.revoke(who, identifier, self._clock.now())
             found |= {"name": key.name, "made_by": key.made_by}
-        self._listed()
+        self._listed(who.team)
         return web.Response(status=204)
 
     async def _views(self, team: str, keys: Sequence[Key], used: Mapping[str, date]) -> list[TokenView]:

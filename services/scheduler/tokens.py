@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -18,10 +19,12 @@ from shared.contract.api.tokens import TokenRequest
 from shared.contract.errors import Retry
 from shared.contract.events import TokensChanged
 from shared.runtime import outbox
-from shared.runtime.auth import Principal
+from shared.runtime.auth import Principal, TokenId
 from shared.runtime.mongo import Database, Document, DuplicateKeyError, ensure_indexes, from_document, to_document
 
 _CONFLICTS = 20
+
+T = TypeVar("T")
 
 
 class TokenStore:
@@ -64,10 +67,19 @@ class TokenStore:
 
         return await self._relist(who.team, now, without)
 
-    async def of(self, team: str) -> TokensChanged | None:
-        """A team's list as it would be told, None where it never had one."""
-        document = await self.collection.find_one({"_id": team}, {"keys._id": 1, "version": 1})
-        return None if document is None else _told(document)
+    async def revoke_all(self, team: str, made_by: str, now: datetime) -> list[Key]:
+        """Take off the list whatever somebody made; told in the same write. Raises Retry."""
+
+        def without(keys: list[Key], _: int) -> tuple[list[Key], list[Key]]:
+            gone, left = keyring.parted(keys, made_by)
+            return gone, left if gone else keys
+
+        return await self._relist(team, now, without)
+
+    async def revoked(self, team: str, token: TokenId) -> bool:
+        """Whether a token is on no list. This one is no copy that may be behind: a token that it lacks was revoked, or is of a
+        time that this store has forgotten, when nobody could revoke it any more."""
+        return await self.collection.find_one({"_id": team, "keys._id": token.id}, {"_id": 1}) is None
 
     async def lists(self) -> Sequence[tuple[str, TokensChanged]]:
         """The lists of all teams that have one, as they are to be told."""
@@ -78,18 +90,18 @@ class TokenStore:
         """Remember that a token was used on a day; an earlier one, or one of a token that is gone, changes nothing."""
         await self.collection.update_one({"_id": team, "keys._id": token}, {"$max": {f"used.{token}": day.isoformat()}})
 
-    async def _relist(self, team: str, now: datetime, change: Callable[[list[Key], int], tuple[Key, list[Key]]]) -> Key:
+    async def _relist(self, team: str, now: datetime, change: Callable[[list[Key], int], tuple[T, list[Key]]]) -> T:
         """Write what `change` makes of the live tokens, and the fact that tells it, where nobody else was quicker; nothing
-        where it gives the same list back. It is told the version that the new list will have. What has expired leaves on this
-        occasion."""
+        where it gives the same list back. It is told the version that the new list will have; what it gives besides is the
+        outcome. What has expired leaves on this occasion."""
         for _ in range(_CONFLICTS):
             document = await self._load(team)
             known, keys = int(document["version"]), _keys(document)
             version = known + 1
             before = keyring.live(keys, now)
-            key, after = change(before, version)
+            outcome, after = change(before, version)
             if after is before:
-                return key
+                return outcome
             fact = TokensChanged(tokens=[one.id for one in after], version=version)
             gone = {one.id for one in keys} - set(fact.tokens)
             update: Document = {
@@ -100,7 +112,7 @@ class TokenStore:
                 update["$unset"] = {f"used.{token}": "" for token in gone}
             result = await self.collection.update_one({"_id": team, "version": known}, update)
             if result.matched_count == 1:
-                return key
+                return outcome
         raise Retry(f"the tokens of {team} kept changing under {_CONFLICTS} writes")
 
     async def _load(self, team: str) -> Document:

@@ -43,7 +43,7 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     pace = Pace(tick=settings.stream_tick_seconds, idle=settings.stream_idle_seconds, send=settings.stream_send_seconds)
     members, tokens = MemberLists(database, bus, runtime.envelope), TokenLists(database)
     uses = TokenUses(clock, over(bus, runtime.envelope))
-    roles = Roles(members.standing, tokens.of, uses.note)
+    roles = Roles(members.standing, tokens.revoked, uses.note)
     stream = Stream(hub, store, roles, clock, runtime.metrics, pace=pace, heartbeat=settings.stream_heartbeat_seconds)
 
     def then_turned_out(fold: Handler) -> Handler:

@@ -15,9 +15,8 @@ from aiohttp.typedefs import Handler
 from msgspec.structs import replace
 
 from shared.contract.errors import UserError
-from shared.contract.events import TokensChanged
 from shared.contract.stream import REASON_FORMER, REASON_REVOKED
-from shared.runtime.auth import Principal, Role
+from shared.runtime.auth import Principal, Role, TokenId
 from shared.runtime.web import PRINCIPAL
 
 # Operators and services are on no team's list.
@@ -33,8 +32,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 # Looks up a person (team, name); both may be unknown.
 Look = Callable[[str, str], Awaitable[Standing]]
-# Gives a team's newest list of tokens, None where there is none.
-LookAtTokens = Callable[[str], Awaitable[TokensChanged | None]]
+# Says whether a team's token was revoked.
+Revoked = Callable[[str, TokenId], Awaitable[bool]]
 
 
 def bound(who: Principal, standing: Standing) -> Principal:
@@ -48,32 +47,24 @@ def bound(who: Principal, standing: Standing) -> Principal:
     return replace(who, role=standing.role)
 
 
-def unrevoked(who: Principal, listed: TokensChanged | None) -> None:
-    """Raises UserError `token_revoked` (401) where the list is as new as the token and doesn't have it."""
-    token = who.token
-    if token is None or listed is None or listed.version < token.listed or token.id in listed.tokens:
-        return
-    raise UserError(
-        REASON_REVOKED,
-        "This token was revoked. Make another one on the Team page, or ask a mentor.",
-        "token",
-        status=401,
-    )
-
-
 class Roles:
-    """Knows who may do what, by the lists that `look` and `tokens` read; `used` is told of whoever is let in."""
+    """Knows who may do what, by the lists that `look` and `revoked` read; `used` is told of whoever is let in."""
 
-    def __init__(self, look: Look, tokens: LookAtTokens, used: Callable[[Principal], None]) -> None:
+    def __init__(self, look: Look, revoked: Revoked, used: Callable[[Principal], None]) -> None:
         self._look = look
-        self._tokens = tokens
+        self._revoked = revoked
         self._used = used
 
     async def bounded(self, who: Principal) -> Principal:
-        """See `unrevoked` and `bound`. The lists are read at each call: a change counts from the moment that it is known
-        here."""
-        if who.token is not None:
-            unrevoked(who, await self._tokens(who.team))
+        """See `bound`; raises UserError `token_revoked` (401) too. The lists are read at each call: a change counts from the
+        moment that it is known here."""
+        if who.token is not None and await self._revoked(who.team, who.token):
+            raise UserError(
+                REASON_REVOKED,
+                "This token was revoked. Make another one on the Team page, or ask a mentor.",
+                "token",
+                status=401,
+            )
         return bound(who, await self._look(who.team, who.name)) if who.role in _OF_A_TEAM else who
 
     @web.middleware

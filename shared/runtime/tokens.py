@@ -11,7 +11,7 @@ from datetime import date
 from shared.contract.errors import Reject
 from shared.contract.events import Message, TokensChanged, TokenUsed
 from shared.contract.wire import Envelope
-from shared.runtime.auth import Principal
+from shared.runtime.auth import Principal, TokenId
 from shared.runtime.bus import Bus
 from shared.runtime.clock import Clock
 from shared.runtime.mongo import Database, from_document
@@ -19,6 +19,11 @@ from shared.runtime.newest import Newest
 
 # Says that a team's token (its id) was used on a day (UTC).
 TellUse = Callable[[str, str, date], Awaitable[None]]
+
+
+def lacks(listed: TokensChanged | None, token: TokenId) -> bool:
+    """Whether a copy of a list says that a token was revoked: it is as new as the token and doesn't have it."""
+    return listed is not None and listed.version >= token.listed and token.id not in listed.tokens
 
 
 class TokenLists:
@@ -38,6 +43,10 @@ class TokenLists:
         """The newest list of a team, None where none was heard of."""
         document = await self._newest.of(team, ("tokens", "version"))
         return None if document is None else from_document(document, TokensChanged)
+
+    async def revoked(self, team: str, token: TokenId) -> bool:
+        """Whether a token was revoked, as far as it is known here."""
+        return lacks(await self.of(team), token)
 
 
 class TokenUses:

@@ -25,6 +25,7 @@ from shared.runtime.auth import TokenId, mint
 from shared.runtime.clock import SystemClock
 from shared.runtime.metrics import Metrics
 from shared.runtime.roles import Roles, Standing
+from shared.runtime.tokens import lacks
 from shared.runtime.trace import Tracing
 from shared.runtime.web import application
 from tests.support.status_facts import changed, job
@@ -53,9 +54,9 @@ class World:
             raise self.list
         return self.list
 
-    async def look_at_tokens(self, team: str) -> TokensChanged | None:
+    async def revoked(self, team: str, token: TokenId) -> bool:
         assert team == "demo"
-        return self.tokens
+        return lacks(self.tokens, token)
 
     def app(self) -> web.Application:
         async def problems() -> dict[str, str]:
@@ -63,7 +64,7 @@ class World:
 
         app = application(secret=SECRET, metrics=Metrics(), tracing=Tracing("test"), problems=problems)
         pace = Pace(tick=0.01, idle=5, send=5)
-        roles = Roles(self.look, self.look_at_tokens, lambda who: None)
+        roles = Roles(self.look, self.revoked, lambda who: None)
         stream = Stream(self.hub, self.store, roles, SystemClock(), Metrics(), pace=pace, heartbeat=20)
         app.add_routes([web.get(PATH, stream.handle)])
         return app

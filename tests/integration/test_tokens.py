@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest_asyncio
 from services.scheduler.tokens import TokenStore
 from shared.contract.api.tokens import TokenRequest
 from shared.contract.errors import NotFound, Reject, Stale, UserError
-from shared.contract.events import MembersAsked, Message, TokensChanged
+from shared.contract.events import MembersAsked, Message, TeamChanged, TokensChanged
 from shared.contract.stream import CLOSE_FORBIDDEN, REASON_REVOKED
 from shared.contract.wire import Envelope, decode
 from shared.runtime.auth import Principal, TokenId, verify
@@ -84,8 +84,10 @@ async def test_each_change_is_told_in_the_write_that_makes_it(tokens: TokenStore
         (3, ["t2"]),
     ]
     assert await tokens.lists() == [("demo", TokensChanged(tokens=["t2"], version=3))]
-    assert await tokens.of("demo") == TokensChanged(tokens=["t2"], version=3)
-    assert await tokens.of("another") is None
+    # Here a token that isn't listed is no good, whatever version it names: nobody could revoke it.
+    for identifier, listed, revoked in (("t2", 2, False), ("t1", 1, True), ("t9", 9, True)):
+        assert await tokens.revoked("demo", TokenId(id=identifier, listed=listed)) is revoked
+    assert await tokens.revoked("another", TokenId(id="t2", listed=2))
     (key,), _ = await tokens.live("demo", NOW)
     assert key.listed == 2
 
@@ -104,6 +106,16 @@ async def test_changes_at_once_are_all_told_and_twenty_is_the_most(tokens: Token
     # Tomorrow they have expired: there is room, and the list holds nothing that is over.
     await make(tokens, "tomorrow", now=NOW + timedelta(days=1))
     assert (await facts(tokens))[-1] == TokensChanged(tokens=["tomorrow"], version=21)
+
+
+async def test_whoever_leaves_leaves_room(tokens: TokenStore) -> None:
+    for number in range(19):
+        await make(tokens, f"t{number}")
+    await make(tokens, "a", who=ADA)
+    assert len(await tokens.revoke_all("demo", "Bo", NOW)) == 19
+    assert await tokens.revoke_all("demo", "Bo", NOW) == []  # repeated: nothing is written
+    assert (await facts(tokens))[-1] == TokensChanged(tokens=["a"], version=21)
+    await make(tokens, "b", who=ADA)
 
 
 async def test_the_newest_day_of_use_stays_until_the_token_goes(tokens: TokenStore) -> None:
@@ -252,6 +264,18 @@ async def test_a_token_s_whole_life(platform: Platform, status: Service, databas
     assert await mentors.statuses() == [200, 200, 200]
     assert (await bo("GET", f"{platform.dataset.url}/api/datasets"))[0] == 200
 
+    # Who leaves takes their tokens along, and doesn't get them back with their place.
+    leaving = (await bo("POST", address, {"name": "arm"}))[1]
+    await platform.api("DELETE", "/team/members/Bo", expect=204)
+    assert leaving["token"]["id"] not in [token["id"] for token in (await ada("GET", address))[1]["tokens"]]
+    await platform.api("PUT", "/team/members/Bo", {"role": "member"})
+    await Script(platform, status, leaving["secret"]).until_statuses(401)
+    # One that may only look ends none but itself.
+    looks = (await ada("POST", address, {"name": "screen", "role": "viewer"}))[1]
+    screen = Script(platform, status, looks["secret"])
+    assert (await screen.call("DELETE", f"{address}/{who_is(mentors)}"))[0] == 403
+    assert (await screen.call("DELETE", f"{address}/{looks['token']['id']}"))[0] == 204
+
     # A service with an empty store asks for the lists.
     assert await asyncio.to_thread(platform.dataset.end) == 0
     await databases.database("dataset").drop_collection("tokens")
@@ -261,8 +285,37 @@ async def test_a_token_s_whole_life(platform: Platform, status: Service, databas
     acts = [(entry["act"], entry["by"], entry["outcome"]) for entry in (await audit(platform))]
     assert ("token.make", "demo/Bo", "done") in acts
     assert ("token.revoke", "demo/Bo", "done") in acts
+    by_itself = next(entry for entry in await audit(platform) if entry["target"] == f"demo/{looks['token']['id']}")
+    assert by_itself["details"] == {"token": looks["token"]["id"], "name": "screen", "made_by": "Ada"}
     assert ("token.revoke", "demo/Di", "not_found") in acts
     assert secret not in str(await audit(platform))
+
+
+def who_is(script: Script) -> str:
+    """The id of a script's token."""
+    token = verify(SECRET, script.secret).token
+    assert token is not None
+    return token.id
+
+
+async def test_pages_are_told_that_there_is_something_to_see(platform: Platform) -> None:
+    robots = platform.of_team("robots")
+
+    async def told_after(act: Awaitable[Any]) -> None:
+        before = len(versions())
+        found = await act
+        await until(lambda: len(versions()) > before)
+        assert versions() == sorted(set(versions()))
+        made.append(found)
+
+    def versions() -> list[int]:
+        return [e.body.team.version for e in platform.facts if e.team == "robots" and isinstance(e.body, TeamChanged)]
+
+    made: list[Any] = []
+    await told_after(robots.api("POST", "/team/tokens", {"name": "arm"}, expect=201))
+    await told_after(robots.api("DELETE", f"/team/tokens/{made[0]['token']['id']}", expect=204))
+    await told_after(robots.api("PUT", "/team/members/Cy", {"role": "viewer"}))
+    await told_after(robots.api("DELETE", "/team/members/Cy", expect=204))
 
 
 async def audit(platform: Platform) -> list[dict[str, Any]]:

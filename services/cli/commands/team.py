@@ -110,7 +110,7 @@ def add(context: Context, name: str, role: TeamRole | None) -> None:
 @json_option
 @pass_context
 def remove(context: Context, name: str, yes: bool) -> None:
-    """Take somebody off the team. Their jobs stay."""
+    """Take somebody off the team. Their jobs stay; their tokens are no good any more."""
     context.confirm(f"Remove {text(name)} from the team?", yes=yes)
     context.run(lambda api: api.remove_member(name))
     context.show({"removed": name}, text(f"Removed {name}."))

@@ -14,6 +14,7 @@ from services.cli.names import resolve
 from services.cli.show import text
 from shared.contract.api.teams import TeamRole
 from shared.contract.api.tokens import TokenRequest, TokenView
+from shared.contract.errors import UserError
 
 _DEFAULT = TokenRequest(name="")
 
@@ -73,8 +74,11 @@ def revoke(context: Context, token: str, yes: bool) -> None:
 
     async def find(api: Api) -> TokenView:
         known = {one.id: one for one in (await api.tokens()).tokens}
-        named = [one for one in known.values() if one.name == token]
-        return named[0] if len(named) == 1 else known[resolve(token, known, "token")]
+        named = [one.id for one in known.values() if one.name == token]
+        if len(named) > 1:
+            ids = ", ".join(one[:8] for one in named)
+            raise UserError("ambiguous_name", f"{len(named)} tokens are called {token!r}: {ids}. Give an id.", "token")
+        return known[named[0] if named else resolve(token, known, "token")]
 
     found = context.run(find)
     context.confirm(f"Revoke {text(found.name)}, made by {text(found.made_by)}?", yes=yes)

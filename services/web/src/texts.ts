@@ -638,7 +638,7 @@ export const texts = {
       `${name}’s token, good for ${days} days. It is shown this once: hand it over now.`,
     remove: (name: string) => `Remove ${name}`,
     removeTitle: (name: string) => `Remove ${name} from the team?`,
-    removeText: "Their tokens stop working at once. Their models stay.",
+    removeText: "Their tokens stop working at once, on robots and in scripts too. Their models stay.",
     removeAction: "Remove",
     cap: (minutes: number) => `A member may use ${plural(minutes, "minute")} without a mentor’s approval.`,
     capLabel: "A member’s minutes without approval",

@@ -100,7 +100,7 @@ def test_revoke_asks_first(known: FakePlatform, run: Run, questions: Questions) 
     assert questions == [("Revoke robot, made by Bo?", True)]
 
 
-@pytest.mark.parametrize(("given", "code"), [("laptop", "not_found"), ("aa", "ambiguous_id"), ("zz", "not_found")])
+@pytest.mark.parametrize(("given", "code"), [("laptop", "ambiguous_name"), ("aa", "ambiguous_id"), ("zz", "not_found")])
 def test_revoke_what_is_not_one_token(known: FakePlatform, run: Run, given: str, code: str) -> None:
     result = run("tokens", "revoke", given, "--yes")
     assert (result.exit_code, code in result.stderr, len(known.tokens)) == (1, True, 4)

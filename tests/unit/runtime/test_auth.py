@@ -40,6 +40,12 @@ def test_a_token_without_a_lifetime_does_not_expire() -> None:
     assert verify(SECRET, token) == Principal(team="demo", role="admin", name="Ada", expires=None)
 
 
+def test_a_token_of_a_service_whose_clock_is_ahead_is_good() -> None:
+    ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=1)
+    token = mint(SECRET, team="demo", role="member", name="Ada", now=ahead, lifetime=timedelta(days=1))
+    assert verify(SECRET, token).expires == ahead + timedelta(days=1)
+
+
 def test_an_expired_token_says_so() -> None:
     token = mint(SECRET, team="demo", role="admin", name="Ada", now=PAST, lifetime=timedelta(hours=1))
     assert refused(token).message == "The token has expired. Ask your mentor for a new one."

@@ -99,6 +99,17 @@ def test_a_member_sees_their_own_and_a_mentor_all_newest_first() -> None:
             keyring.to_revoke(keys, missing, person())
 
 
+def test_a_script_s_token_revokes_itself_alone() -> None:
+    keys = [key("t1", listed=1), key("t2", listed=2), key("t3", "Cy", listed=3)]
+    for role in ("viewer", "member", "mentor"):
+        script = msgspec.structs.replace(person(role), token=TokenId(id="t1", listed=1))
+        assert keyring.to_revoke(keys, "t1", script).id == "t1"
+        for other in ("t2", "t3"):
+            with pytest.raises(UserError) as caught:
+                keyring.to_revoke(keys, other, script)
+            assert (caught.value.code, caught.value.field, caught.value.status) == ("forbidden", "token", 403)
+
+
 def test_the_secret_names_its_maker_and_is_the_same_each_time() -> None:
     one = key(listed=7)
     made = keyring.secret(one, "demo", SECRET)

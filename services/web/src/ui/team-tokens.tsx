@@ -30,10 +30,15 @@ function givable(role: Session["role"] | undefined): readonly Role[] {
   return role === "member" ? ROLES.slice(0, 2) : [];
 }
 
-export function Tokens(): JSX.Element {
+/** Asked again when `version` changes, and every so often for the days of last use. */
+export function Tokens({ version }: { version: string }): JSX.Element {
   const page = usePage();
   const { api, session } = page;
-  const { data, problem, again } = useFetched((signal) => api.tokens(signal), session?.name ?? "", REFRESH_MS);
+  const { data, problem, again } = useFetched(
+    (signal) => api.tokens(signal),
+    `${session?.name} ${version}`,
+    REFRESH_MS,
+  );
   const [made, setMade] = useState<TokenAnswer | null>(null);
   const [ending, setEnding] = useState<TokenView | null>(null);
   const heading = useRef<HTMLHeadingElement>(null);

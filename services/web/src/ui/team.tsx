@@ -16,6 +16,7 @@ import { Tokens } from "./team-tokens";
 export function TeamPage(): JSX.Element {
   const page = usePage();
   const { api, live, session } = page;
+  // Changes with the minutes, and when somebody changed the team's people or tokens.
   const version = useView((view) => `${view.state.minutes?.version} ${view.state.snapshots}`);
   const { data, problem, again, put } = useFetched((signal) => api.team(signal), version);
   return (
@@ -58,7 +59,7 @@ export function TeamPage(): JSX.Element {
             <div class="column">
               {data.reservations.length > 0 && <Reservations reservations={data.reservations} />}
               <Members answer={data} mentor={isMentor(session?.role)} onChanged={again} onTeam={put} />
-              <Tokens />
+              <Tokens version={version} />
             </div>
           </div>
         </>
