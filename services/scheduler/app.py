@@ -24,10 +24,12 @@ from services.scheduler.http import Routes
 from services.scheduler.leader import Leadership
 from services.scheduler.members import MemberStore
 from services.scheduler.nudge import Nudger
+from services.scheduler.outlook import Outlook
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.records import AuditLog, CapacityHistory
 from services.scheduler.reserve import Reservations
 from services.scheduler.room import RoomViews
+from services.scheduler.room_http import RoomRoutes
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import ABOUT, JobStore, TrainerStore, is_over
 from services.scheduler.submit import Submissions
@@ -228,6 +230,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     team_routes = TeamRoutes(
         settings=settings, teams=teams, members=members, acts=acts, clock=clock, listed=telling_members.wake
     )
+    room_routes = RoomRoutes(Outlook(settings=settings, board=board, figures=figures, clock=clock))
     admin_routes = AdminRoutes(
         settings=settings,
         jobs=jobs,
@@ -243,5 +246,5 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         changed=changed,
         seen=seen,
     )
-    for table in (routes.table(), team_routes.table(), admin_routes.table()):
+    for table in (routes.table(), team_routes.table(), room_routes.table(), admin_routes.table()):
         app.add_routes(table)

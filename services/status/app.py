@@ -12,10 +12,11 @@ from services.status.handlers import Folder
 from services.status.http import Api
 from services.status.hub import Hub
 from services.status.pictures_http import PicturesApi
+from services.status.room import RoomFolder, RoomStore
 from services.status.settings import StatusSettings
 from services.status.store import StatusStore
 from services.status.ws import Stream, refuse_by_close_code
-from shared.contract.events import MembersChanged
+from shared.contract.events import MembersChanged, RoomMoved
 from shared.contract.topology import STATUS_FACTS, STATUS_PROGRESS
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
@@ -35,6 +36,8 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     artifacts = await asyncio.to_thread(Artifacts, settings.artifacts_url)
 
     hub = Hub(store, clock, backlog=settings.stream_backlog)
+    room = RoomFolder(RoomStore(database), hub)
+    await room.load()
     runtime.on_drain(hub.drain)  # before the bus, so that it drains after it: clients get what was folded last
     bus = await runtime.bus()
     folder = Folder(store, hub, clock, runtime.metrics, log_keep=settings.log_keep)
@@ -61,5 +64,5 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
 
     runtime.duty("tidy", tidy, seconds=settings.tidy_seconds)
     runtime.duty("members", members.ask, seconds=ASK_SECONDS)
-    await bus.consume(STATUS_FACTS, {**folder.facts(), MembersChanged: members_changed})
+    await bus.consume(STATUS_FACTS, {**folder.facts(), MembersChanged: members_changed, RoomMoved: room.moved})
     await bus.consume(STATUS_PROGRESS, folder.transient())

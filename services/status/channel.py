@@ -40,6 +40,7 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     datasets: list[Raw]
     queue: Raw
     progress: list[Raw]
+    room_moved_at: datetime | None
 
 
 class _Events(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="events"):
@@ -49,6 +50,7 @@ class _Events(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     time: datetime
     events: list[Raw]
     progress: list[Raw]
+    room_moved_at: datetime | None
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -67,12 +69,13 @@ class Channel:
         self.epoch = epoch
         self.last = last
         self.records = records
-        self.revision = 0  # rises with each progress
+        self.revision = 0  # rises with each progress, and with what concerns the whole room
         self.clients: set[Client] = set()
         self.doubtful = False  # memory may be behind the database: to be compared before the next use
         self._code: int | None = None
         self._ring: deque[bytes] = deque(maxlen=backlog)
         self._progress: dict[str, tuple[int, Progress, bytes]] = {}
+        self._room: tuple[int, datetime | None] = (0, None)
         self._made: tuple[tuple[int, ...], Due] | None = None
 
     # --- what happens --------------------------------------------------------------------------------------------------
@@ -104,6 +107,12 @@ class Channel:
         self._progress[progress.model_id] = (self.revision, progress, _encode(progress))
         self._wake()
         return True
+
+    def put_room(self, moved_at: datetime) -> None:
+        """Show when the whole room last moved."""
+        self.revision += 1
+        self._room = self.revision, moved_at
+        self._wake()
 
     def progress(self, model_id: str) -> Progress | None:
         """The newest figures of a model, None where it doesn't run."""
@@ -152,6 +161,7 @@ class Channel:
                 datasets=[Raw(data) for data in newest_first(views, "dataset")],
                 queue=Raw(b"[]" if queue is None or queue.data is None else queue.data),
                 progress=[Raw(data) for _, _, data in self._progress.values()],
+                room_moved_at=self._room[1],
             )
         )
 
@@ -166,12 +176,19 @@ class Channel:
         first = seq - (self.last - len(self._ring))
         events = list(islice(self._ring, first, first + upto - seq))
         progress = [data for number, _, data in self._progress.values() if number > revision]
-        due = Due(self.events_frame(events, now, progress), upto, self.revision)
+        room_moved_at = self._room[1] if self._room[0] > revision else None
+        due = Due(self.events_frame(events, now, progress, room_moved_at), upto, self.revision)
         # An empty one only tells the time, which the next one must tell anew.
-        self._made = (position, due) if events or progress else None
+        self._made = (position, due) if events or progress or room_moved_at is not None else None
         return due
 
-    def events_frame(self, events: Sequence[bytes], now: datetime, progress: Sequence[bytes] = ()) -> bytes:
+    def events_frame(
+        self,
+        events: Sequence[bytes],
+        now: datetime,
+        progress: Sequence[bytes] = (),
+        room_moved_at: datetime | None = None,
+    ) -> bytes:
         """An EventsFrame of parts that are encoded."""
         return _encode(
             _Events(
@@ -179,6 +196,7 @@ class Channel:
                 time=now,
                 events=[Raw(event) for event in events],
                 progress=[Raw(newest) for newest in progress],
+                room_moved_at=room_moved_at,
             )
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Protocol
 
 from services.status.channel import Channel
@@ -43,6 +44,7 @@ class Hub:
         self._used: dict[str, float] = {}
         self._locks = KeyedLocks()
         self._draining = False
+        self._room_moved_at: datetime | None = None
 
     async def channel(self, team: str) -> Channel:
         """The team's channel. Raises UserError `restarting` (503) once the service drains."""
@@ -65,6 +67,12 @@ class Hub:
                 self._channels[team] = channel
             self._used[team] = self._clock.monotonic()
             yield channel
+
+    def room_moved(self, at: datetime) -> None:
+        """Show all teams, also those that come into memory later, when the whole room last moved."""
+        self._room_moved_at = at
+        for channel in self._channels.values():
+            channel.put_room(at)
 
     def channels(self) -> list[Channel]:
         """Those in memory."""
@@ -98,4 +106,7 @@ class Hub:
                 channel.renew(loaded.records, missed)
                 return channel
             channel.end(CLOSE_RESUME)
-        return Channel(team, loaded.epoch, loaded.last, loaded.records, backlog=self._backlog)
+        fresh = Channel(team, loaded.epoch, loaded.last, loaded.records, backlog=self._backlog)
+        if self._room_moved_at is not None:
+            fresh.put_room(self._room_moved_at)
+        return fresh

@@ -64,6 +64,11 @@ class QueueMoved(msgspec.Struct, frozen=True, kw_only=True, tag="queue.moved.v1"
     places: list[QueuePlace]
 
 
+class RoomMoved(msgspec.Struct, frozen=True, kw_only=True, tag="room.moved.v1"):
+    """What runs and waits in the whole room isn't what it was: whoever shows it asks for it again. It concerns all teams and
+    names none; the time that counts is the envelope's. At most one a second."""
+
+
 class TeamChanged(msgspec.Struct, frozen=True, kw_only=True, tag="team.changed.v1"):
     """The team's minutes after a write."""
 
@@ -271,6 +276,7 @@ Fact = (
     | JobChanged
     | JobDeleted
     | QueueMoved
+    | RoomMoved
     | TeamChanged
     | MembersChanged
     | MembersAsked

@@ -47,7 +47,7 @@ DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed",))
 # One consumer at a time: the sequence numbers that browsers resume by are made here.
 STATUS_FACTS = Queue(
     name="status.facts",
-    bindings=("dataset.*", "job.*", "queue.*", "team.*", "members.changed", "training.checkpointed"),
+    bindings=("dataset.*", "job.*", "queue.*", "room.*", "team.*", "members.changed", "training.checkpointed"),
     prefetch=200,
     single_active_consumer=True,
 )

@@ -13,6 +13,7 @@ from shared.contract.events import (
     JobDeleted,
     Message,
     QueueMoved,
+    RoomMoved,
     TeamChanged,
     TrainingCheckpointed,
     TrainingProgressed,
@@ -99,6 +100,11 @@ def queue_moved(*jobs: str, **about: Any) -> Envelope:
     """queue.moved: `jobs` wait in this order."""
     places = [QueuePlace(job_id=name, position=number) for number, name in enumerate(jobs, 1)]
     return envelope(QueueMoved(places=places), **about)
+
+
+def room_moved(**about: Any) -> Envelope:
+    """room.moved."""
+    return envelope(RoomMoved(), **({"team": ""} | about))
 
 
 def minutes(version: int = 1, balance: int = 3600, team: str = TEAM, **about: Any) -> Envelope:

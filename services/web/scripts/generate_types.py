@@ -16,12 +16,12 @@ import msgspec
 from msgspec import inspect as shapes
 
 from shared.contract import stream
-from shared.contract.api import admin, datasets, errors, jobs, models, teams
+from shared.contract.api import admin, datasets, errors, jobs, models, room, teams
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
 
 # What the client is told and asks. Not the claims: they are the services' own.
-API = (errors, jobs, teams, admin, datasets, models)
+API = (errors, jobs, teams, room, admin, datasets, models)
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "contract.ts"
 

@@ -41,6 +41,7 @@ import type {
   QueueAnswer,
   ReconcileRequest,
   RetryRequest,
+  RoomAnswer,
   Session,
   SessionRequest,
   StartingModels,
@@ -254,6 +255,11 @@ export class Api {
   }
 
   // --- for operators ---------------------------------------------------------------------------------------------
+
+  /** What runs and waits in the whole room. */
+  room(signal: AbortSignal): Promise<RoomAnswer> {
+    return this.request("GET", "/api/queue", { signal });
+  }
 
   trainers(signal: AbortSignal): Promise<TrainersAnswer> {
     return this.request("GET", "/api/trainers", { signal });

@@ -29,6 +29,8 @@ export interface State {
   readonly progress: ReadonlyMap<string, Progress>;
   /** Model id, then step. Only of models whose metrics were fetched or that got a checkpoint since. */
   readonly metrics: ReadonlyMap<string, ReadonlyMap<number, MetricPoint>>;
+  /** When what runs and waits in the whole room last changed: whoever shows it asks for it again. */
+  readonly roomMoved: string | null;
 }
 
 export interface Position {
@@ -48,6 +50,7 @@ export const EMPTY: State = {
   queue: new Map(),
   progress: new Map(),
   metrics: new Map(),
+  roomMoved: null,
 };
 
 /** The state after a frame, or "gap" where events before it are missing: only a fresh snapshot helps then. */
@@ -64,6 +67,8 @@ export function fold(state: State, frame: Frame): State | "gap" {
   }
   if (seq !== state.position.seq) draft.set({ position: { epoch: frame.epoch, seq } });
   for (const progress of frame.progress) putProgress(draft, progress);
+  const moved = frame.room_moved_at ?? state.roomMoved;
+  if (moved !== state.roomMoved) draft.set({ roomMoved: moved });
   return draft.state;
 }
 
@@ -80,6 +85,7 @@ export function toSnapshot(state: State, time: string): SnapshotFrame | null {
     datasets: [...state.datasets.values()],
     queue: [...state.queue.values()],
     progress: [...state.progress.values()],
+    room_moved_at: state.roomMoved,
   };
 }
 
@@ -154,6 +160,7 @@ function fromSnapshot(state: State, frame: SnapshotFrame): State {
     progress: running.state.progress,
     // Not part of a snapshot: kept so that a chart doesn't blink while they are fetched again.
     metrics: new Map([...state.metrics].filter(([id]) => models.has(id))),
+    roomMoved: frame.room_moved_at ?? null, // an older service doesn't tell
   };
 }
 

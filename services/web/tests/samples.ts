@@ -130,6 +130,7 @@ export function snapshot(changes: Partial<SnapshotFrame> = {}): SnapshotFrame {
     datasets: [],
     queue: [],
     progress: [],
+    room_moved_at: null,
     ...changes,
   };
 }

@@ -94,6 +94,7 @@ const event = (seq: number): Frame => ({
   time: AT,
   events: [{ kind: "model.put", seq, model: job({ version: seq }) }],
   progress: [],
+  room_moved_at: null,
 });
 
 let world: World;

@@ -9,8 +9,13 @@ function folded(state: State, frame: Frame): State {
   return next;
 }
 
-function events(list: StreamEvent[], progressed: Progress[] = [], epoch = "e1"): EventsFrame {
-  return { kind: "events", epoch, time: AT, events: list, progress: progressed };
+function events(
+  list: StreamEvent[],
+  progressed: Progress[] = [],
+  epoch = "e1",
+  room_moved_at: string | null = null,
+): EventsFrame {
+  return { kind: "events", epoch, time: AT, events: list, progress: progressed, room_moved_at };
 }
 
 const begun = folded(EMPTY, snapshot());
@@ -135,6 +140,29 @@ describe("progress", () => {
   });
 });
 
+describe("that the room has moved", () => {
+  const later = "2026-03-01T12:00:07Z";
+  const moved = folded(begun, events([], [], "e1", later));
+
+  test("is outside the sequence, and the newest counts", () => {
+    expect(moved.roomMoved).toBe(later);
+    expect(moved.position).toEqual(begun.position);
+  });
+
+  test("stays what it was where a frame doesn't tell, and where it tells the same", () => {
+    expect(folded(moved, events([]))).toBe(moved);
+    expect(folded(moved, events([], [], "e1", later))).toBe(moved);
+  });
+
+  test("is what a snapshot says it is; an older service says nothing", () => {
+    expect(folded(moved, snapshot()).roomMoved).toBeNull();
+    const { room_moved_at: _, ...older } = snapshot();
+    expect(folded(moved, older as Frame).roomMoved).toBeNull();
+    const { room_moved_at: __, ...frame } = events([]);
+    expect(folded(moved, frame as Frame)).toBe(moved);
+  });
+});
+
 describe("metrics", () => {
   test("are kept by model and step; a later attempt replaces, an earlier doesn't", () => {
     const state = withMetrics(running, [
@@ -180,6 +208,7 @@ class Server {
   private readonly progress = new Map<string, Progress>();
   private queue = [place("m1", 1)];
   private minutes = team();
+  private moved = 0;
   seq = 0;
 
   constructor(private readonly pick: (below: number) => number) {}
@@ -197,7 +226,12 @@ class Server {
       models: [...this.models.values()],
       datasets: [...this.datasets.values()],
       progress: shown,
+      room_moved_at: this.movedAt(),
     });
+  }
+
+  private movedAt(): string | null {
+    return this.moved === 0 ? null : new Date(Date.parse(AT) + 1000 * this.moved).toISOString();
   }
 
   frame(): EventsFrame {
@@ -211,7 +245,9 @@ class Server {
         this.progress.set(model.id, next);
         return next;
       });
-    return events(due, progressed);
+    if (this.pick(3) > 0) return events(due, progressed);
+    this.moved += 1;
+    return events(due, progressed, "e1", this.movedAt());
   }
 
   private change(): StreamEvent {
@@ -298,6 +334,7 @@ describe("a snapshot made of a state", () => {
         datasets: [dataset()],
         queue: [place("m2", 1)],
         progress: [progress()],
+        room_moved_at: AT,
       }),
     );
     const made = toSnapshot(withMetrics(full, [point()]), AT);

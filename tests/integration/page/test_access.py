@@ -28,6 +28,7 @@ _PAGES = (
     "model-try",
     "model-failed",
     "team",
+    "team/queue",
     "operators",
     "operators/queue",
     "operators/teams",

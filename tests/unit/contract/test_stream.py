@@ -93,11 +93,12 @@ def test_there_is_an_example_of_every_event() -> None:
             datasets=[DATASET.dataset],
             queue=QUEUE.places,
             progress=[PROGRESS],
+            room_moved_at=NOW,
         ),
         SnapshotFrame(
             epoch="e1", seq=0, time=NOW, team="demo", minutes=None, models=[], datasets=[], queue=[], progress=[]
         ),
-        EventsFrame(epoch="e1", time=NOW, events=EVENTS, progress=[PROGRESS]),
+        EventsFrame(epoch="e1", time=NOW, events=EVENTS, progress=[PROGRESS], room_moved_at=NOW),
         EventsFrame(epoch="e1", time=NOW),
     ],
     ids=["snapshot", "empty snapshot", "events", "heartbeat"],

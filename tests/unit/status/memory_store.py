@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from services.status.domain import HistoryEntry
 from services.status.store import Conflict, Loaded, LogEntry
@@ -23,6 +24,7 @@ class MemoryStore:
         self.stories: dict[str, tuple[str, str, HistoryEntry]] = {}
         self.logs: dict[str, dict[int, LogEntry]] = {}
         self.epochs: dict[str, str] = {}
+        self.room: datetime | None = None
         self.writes = 0
         self.unreadable: Exception | None = None  # raised by what reads the log or a team
         self._failure: tuple[BaseException, int, bool] | None = None
@@ -91,6 +93,13 @@ class MemoryStore:
                 if entry.seq in log or entry.id in known:
                     raise Conflict(str(entry.seq))
                 log[entry.seq] = entry
+
+    async def moved_at(self) -> datetime | None:
+        return self.room
+
+    async def keep_moved_at(self, at: datetime) -> None:
+        async with _Write(self):
+            self.room = at if self.room is None else max(self.room, at)
 
     async def trim(self, team: str, upto: int) -> int:
         log = self.logs.get(team, {})

@@ -300,6 +300,27 @@ def test_whoever_attaches_to_a_channel_that_ended_is_closed_too() -> None:
     virtual_time.run(scenario())
 
 
+def test_that_the_room_has_moved_is_told_once_and_to_whoever_comes_back() -> None:
+    async def scenario() -> None:
+        channel, receiver = channel_with(changed(job())), Receiver()
+        client, task = watch(channel, receiver)
+        at = NOW + timedelta(seconds=3)
+        channel.put_room(at)
+        await asyncio.sleep(1)
+        tell(channel, minutes())
+        await asyncio.sleep(1)
+        await stop(task)
+        frames = [frame for _, frame in receiver.frames if isinstance(frame, EventsFrame)]
+        assert [(frame.room_moved_at, len(frame.events)) for frame in frames] == [(at, 0), (None, 1)]
+        assert msgspec.json.decode(channel.snapshot(NOW), type=SnapshotFrame).room_moved_at == at
+        # It is in no log: a client that comes back may have missed it.
+        due = channel.due(client.seq, channel.attach(client.seq).revision, NOW)
+        assert due is not None
+        assert msgspec.json.decode(due.frame, type=EventsFrame).room_moved_at == at
+
+    virtual_time.run(scenario())
+
+
 def test_nothing_is_kept_for_a_team_that_nobody_watches() -> None:
     async def scenario() -> None:
         channel = channel_with(changed(job(version=1)))

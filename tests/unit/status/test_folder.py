@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from services.status.handlers import Folder
 from services.status.hub import CLOSE_RESTART, Hub
+from services.status.room import RoomFolder
 from services.status.store import LogEntry
 from shared.contract.errors import Reject, Retry, Stale, UserError
 from shared.contract.jobs import JobState
@@ -26,6 +28,7 @@ from tests.support.status_facts import (
     job,
     progressed,
     queue_moved,
+    room_moved,
 )
 from tests.unit.status.memory_store import MemoryStore
 from tests.unit.status.test_channel import LoopClock
@@ -44,6 +47,7 @@ class World:
     def restart(self) -> None:
         self.hub = Hub(self.store, LoopClock(), backlog=100)
         self.folder = self.another()
+        self.room = RoomFolder(self.store, self.hub)
 
     def another(self) -> Folder:
         return Folder(self.store, self.hub, LoopClock(), Metrics(), log_keep=self.log_keep)
@@ -84,6 +88,22 @@ async def test_a_late_fact_still_tells_its_part_of_the_story(world: World) -> No
     with pytest.raises(Stale):
         await world.folder.fold(changed(job(version=1)))
     assert len(world.store.stories) == 2
+
+
+async def test_that_the_room_has_moved_is_shown_to_all_teams_also_later_and_by_a_later_process(world: World) -> None:
+    await world.hub.channel("early")
+    await world.room.moved(room_moved(seconds=5))
+    at = NOW + timedelta(seconds=5)
+    assert [(await world.snapshot(team)).room_moved_at for team in ("early", "late")] == [at, at]
+    for seconds in (5, 4):
+        with pytest.raises(Stale):
+            await world.room.moved(room_moved(seconds=seconds))
+    with pytest.raises(Reject):
+        await world.room.moved(queue_moved())
+    world.restart()
+    await world.room.load()
+    assert (await world.snapshot("early")).room_moved_at == at
+    assert not world.logged("early")
 
 
 async def test_a_bad_fact_is_rejected_alone(world: World) -> None:

@@ -122,7 +122,7 @@ function CurrentPage({ route }: { route: Route | null }): JSX.Element {
     case "dataset":
       return <DatasetPage key={route.id} id={route.id} filter={route.filter} />;
     case "team":
-      return <TeamPage />;
+      return <TeamPage tab={route.tab} />;
     case "operators":
       return <OperatorsPage tab={route.tab} />;
     default:
