@@ -5,7 +5,7 @@ Pure: no network, no clock, no terminal. The law: a snapshot folded with every l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
@@ -28,7 +28,7 @@ from shared.contract.stream import (
     StreamEvent,
     TeamPut,
 )
-from shared.contract.views import DatasetView, JobView, QueuePlace, TeamView
+from shared.contract.views import Announcement, DatasetView, JobView, QueuePlace, TeamView
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,6 +55,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     progress: Mapping[str, Progress] = MappingProxyType({})
     metrics: Mapping[str, Mapping[int, MetricPoint]] = MappingProxyType({})
     room_moved_at: datetime | None = None
+    announcements: Sequence[Announcement] = ()
 
 
 class UnknownEvent(msgspec.Struct, frozen=True):
@@ -104,6 +105,8 @@ def fold(state: State, frame: Frame, events: Iterable[StreamEvent | UnknownEvent
         state = _with_progress(state, progress)
     if frame.room_moved_at is not None:
         state = _with(state, room_moved_at=frame.room_moved_at)
+    if frame.announcements is not None:
+        state = _with(state, announcements=frame.announcements)
     return state
 
 
@@ -140,6 +143,7 @@ def _from_snapshot(state: State, frame: SnapshotFrame) -> State:
         # Not part of a snapshot: kept until they are fetched again.
         metrics={model_id: points for model_id, points in state.metrics.items() if model_id in models},
         room_moved_at=frame.room_moved_at,
+        announcements=frame.announcements,
     )
     for progress in frame.progress:
         fresh = _with_progress(fresh, progress)

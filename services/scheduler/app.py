@@ -12,6 +12,7 @@ from aiohttp import web
 
 from services.scheduler.acts import Acts
 from services.scheduler.admin_http import AdminRoutes
+from services.scheduler.announcements import AnnouncementStore
 from services.scheduler.board import Board
 from services.scheduler.books import Books
 from services.scheduler.cleaner import Auditor, CapacityRecorder, Cleaner
@@ -63,8 +64,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     books = Books(jobs)
     teams = TeamStore(database, jobs, books, settings.team_minutes * 60)
     members = MemberStore(teams, runtime.envelope)
+    announcements = AnnouncementStore(database, runtime.envelope)
     audit, capacity = AuditLog(database), CapacityHistory(database)
-    for part in (jobs, members, audit, capacity):
+    for part in (jobs, members, announcements, audit, capacity):
         await part.prepare()
     bus = await runtime.bus()
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
@@ -166,7 +168,14 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         changed=changed,
     )
     teller = Teller(
-        board=board, teams=teams, members=members, bus=bus, clock=clock, term=term, envelope=runtime.envelope
+        board=board,
+        teams=teams,
+        members=members,
+        announcements=announcements,
+        bus=bus,
+        clock=clock,
+        term=term,
+        envelope=runtime.envelope,
     )
     planner = Planner(
         jobs=jobs,
@@ -191,6 +200,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     recorder = CapacityRecorder(board=board, history=capacity, clock=clock, lease=lease, term=term)
     relay = Relay(jobs.collection, bus, runtime.metrics, clock, fields=ABOUT, is_over=is_over)
     member_relay = Relay(members.collection, bus, runtime.metrics, clock)
+    announcement_relay = Relay(announcements.collection, bus, runtime.metrics, clock)
 
     def while_planning(duty: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def round_() -> None:
@@ -202,6 +212,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     # What others wait for is tried again soon after an outage.
     relaying = runtime.duty("outbox", while_planning(relay.relay_once), seconds=1, longest_pause=_SOON)
     telling_members = runtime.duty("members", while_planning(member_relay.relay_once), seconds=1, longest_pause=_SOON)
+    announcing = runtime.duty("announce", while_planning(announcement_relay.relay_once), seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
     runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=1)
@@ -230,7 +241,13 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     team_routes = TeamRoutes(
         settings=settings, teams=teams, members=members, acts=acts, clock=clock, listed=telling_members.wake
     )
-    room_routes = RoomRoutes(Outlook(settings=settings, board=board, figures=figures, clock=clock))
+    room_routes = RoomRoutes(
+        outlook=Outlook(settings=settings, board=board, figures=figures, clock=clock),
+        announcements=announcements,
+        acts=acts,
+        clock=clock,
+        announced=announcing.wake,
+    )
     admin_routes = AdminRoutes(
         settings=settings,
         jobs=jobs,

@@ -1,5 +1,6 @@
 """Telling teams what is derived: the places of their waiting jobs and their minutes, whenever they aren't what was told last,
-and that the room has moved; and telling again who their members are, for services that may have missed it.
+and that the room has moved; and telling again what is announced, and who their members are,
+for services that may have missed it.
 
 Nothing of it is kept: the first round of whoever plans tells everything.
 """
@@ -11,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
+from services.scheduler.announcements import AnnouncementStore
 from services.scheduler.board import Board
 from services.scheduler.estimate import forecast
 from services.scheduler.members import MemberStore, TeamEnveloper
@@ -36,6 +38,7 @@ class Teller:
         board: Board,
         teams: TeamStore,
         members: MemberStore,
+        announcements: AnnouncementStore,
         bus: Bus,
         clock: Clock,
         term: Callable[[], int | None],
@@ -44,6 +47,7 @@ class Teller:
         self._board = board
         self._teams = teams
         self._members = members
+        self._announcements = announcements
         self._bus = bus
         self._clock = clock
         self._term = term
@@ -61,7 +65,7 @@ class Teller:
         self._dirty.add(team)
 
     def ask_members(self) -> None:
-        """Somebody would hear all teams' lists of members: tell them in the next round."""
+        """Somebody would hear all teams' lists of members, and the announcements: tell them in the next round."""
         self._members_asked = True
 
     async def round(self) -> None:
@@ -92,6 +96,9 @@ class Teller:
         try:
             for team, fact in await self._members.lists():
                 await self._bus.publish(self._envelope(fact, team))
+            announced = await self._announcements.told()
+            if announced.version:
+                await self._bus.publish(self._envelope(announced, ""))
         except BaseException:
             self._members_asked = True
             raise

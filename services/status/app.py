@@ -16,7 +16,7 @@ from services.status.room import RoomFolder, RoomStore
 from services.status.settings import StatusSettings
 from services.status.store import StatusStore
 from services.status.ws import Stream, refuse_by_close_code
-from shared.contract.events import MembersChanged, RoomMoved
+from shared.contract.events import MembersChanged
 from shared.contract.topology import STATUS_FACTS, STATUS_PROGRESS
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
@@ -64,5 +64,5 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
 
     runtime.duty("tidy", tidy, seconds=settings.tidy_seconds)
     runtime.duty("members", members.ask, seconds=ASK_SECONDS)
-    await bus.consume(STATUS_FACTS, {**folder.facts(), MembersChanged: members_changed, RoomMoved: room.moved})
+    await bus.consume(STATUS_FACTS, {**folder.facts(), **room.facts(), MembersChanged: members_changed})
     await bus.consume(STATUS_PROGRESS, folder.transient())

@@ -41,6 +41,7 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     queue: Raw
     progress: list[Raw]
     room_moved_at: datetime | None
+    announcements: Raw
 
 
 class _Events(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="events"):
@@ -51,6 +52,14 @@ class _Events(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     events: list[Raw]
     progress: list[Raw]
     room_moved_at: datetime | None
+    announcements: Raw | None
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What is shown to all teams alike: when the room last moved, and what is announced, as JSON."""
+
+    moved_at: datetime | None = None
+    announcements: bytes = b"[]"
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -75,7 +84,8 @@ class Channel:
         self._code: int | None = None
         self._ring: deque[bytes] = deque(maxlen=backlog)
         self._progress: dict[str, tuple[int, Progress, bytes]] = {}
-        self._room: tuple[int, datetime | None] = (0, None)
+        # What it was, and at which revision its parts were told.
+        self._room, self._moved_in, self._announced_in = Room(), 0, 0
         self._made: tuple[tuple[int, ...], Due] | None = None
 
     # --- what happens --------------------------------------------------------------------------------------------------
@@ -108,10 +118,16 @@ class Channel:
         self._wake()
         return True
 
-    def put_room(self, moved_at: datetime) -> None:
-        """Show when the whole room last moved."""
+    def put_room(self, room: Room) -> None:
+        """Show what concerns all teams."""
+        if room == self._room:
+            return
         self.revision += 1
-        self._room = self.revision, moved_at
+        if room.moved_at != self._room.moved_at:
+            self._moved_in = self.revision
+        if room.announcements != self._room.announcements:
+            self._announced_in = self.revision
+        self._room = room
         self._wake()
 
     def progress(self, model_id: str) -> Progress | None:
@@ -161,7 +177,8 @@ class Channel:
                 datasets=[Raw(data) for data in newest_first(views, "dataset")],
                 queue=Raw(b"[]" if queue is None or queue.data is None else queue.data),
                 progress=[Raw(data) for _, _, data in self._progress.values()],
-                room_moved_at=self._room[1],
+                room_moved_at=self._room.moved_at,
+                announcements=Raw(self._room.announcements),
             )
         )
 
@@ -176,10 +193,10 @@ class Channel:
         first = seq - (self.last - len(self._ring))
         events = list(islice(self._ring, first, first + upto - seq))
         progress = [data for number, _, data in self._progress.values() if number > revision]
-        room_moved_at = self._room[1] if self._room[0] > revision else None
-        due = Due(self.events_frame(events, now, progress, room_moved_at), upto, self.revision)
+        due = Due(self.events_frame(events, now, progress, revision), upto, self.revision)
         # An empty one only tells the time, which the next one must tell anew.
-        self._made = (position, due) if events or progress or room_moved_at is not None else None
+        told = events or progress or max(self._moved_in, self._announced_in) > revision
+        self._made = (position, due) if told else None
         return due
 
     def events_frame(
@@ -187,16 +204,19 @@ class Channel:
         events: Sequence[bytes],
         now: datetime,
         progress: Sequence[bytes] = (),
-        room_moved_at: datetime | None = None,
+        revision: int | None = None,
     ) -> bytes:
-        """An EventsFrame of parts that are encoded."""
+        """An EventsFrame of parts that are encoded, with what of the room came after `revision` (None: nothing)."""
+        moved = revision is not None and self._moved_in > revision
+        announced = revision is not None and self._announced_in > revision
         return _encode(
             _Events(
                 epoch=self.epoch,
                 time=now,
                 events=[Raw(event) for event in events],
                 progress=[Raw(newest) for newest in progress],
-                room_moved_at=room_moved_at,
+                room_moved_at=self._room.moved_at if moved else None,
+                announcements=Raw(self._room.announcements) if announced else None,
             )
         )
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Protocol
 
-from services.status.channel import Channel
+from services.status.channel import Channel, Room
 from services.status.store import Loaded
 from shared.contract.errors import UserError
 from shared.contract.stream import CLOSE_RESUME
@@ -44,7 +43,7 @@ class Hub:
         self._used: dict[str, float] = {}
         self._locks = KeyedLocks()
         self._draining = False
-        self._room_moved_at: datetime | None = None
+        self._room = Room()
 
     async def channel(self, team: str) -> Channel:
         """The team's channel. Raises UserError `restarting` (503) once the service drains."""
@@ -68,11 +67,11 @@ class Hub:
             self._used[team] = self._clock.monotonic()
             yield channel
 
-    def room_moved(self, at: datetime) -> None:
-        """Show all teams, also those that come into memory later, when the whole room last moved."""
-        self._room_moved_at = at
+    def put_room(self, room: Room) -> None:
+        """Show all teams, also those that come into memory later, what concerns all of them."""
+        self._room = room
         for channel in self._channels.values():
-            channel.put_room(at)
+            channel.put_room(room)
 
     def channels(self) -> list[Channel]:
         """Those in memory."""
@@ -107,6 +106,5 @@ class Hub:
                 return channel
             channel.end(CLOSE_RESUME)
         fresh = Channel(team, loaded.epoch, loaded.last, loaded.records, backlog=self._backlog)
-        if self._room_moved_at is not None:
-            fresh.put_room(self._room_moved_at)
+        fresh.put_room(self._room)
         return fresh

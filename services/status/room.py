@@ -1,4 +1,4 @@
-"""What concerns the whole room and is shown to all teams alike: that what runs and waits in it has moved.
+"""What concerns the whole room and is shown to all teams alike: that what runs and waits in it has moved, what is announced.
 
 Owns one small document. It is outside the teams' sequences, as it would fill each team's log: the newest value wins, and a
 client that comes back is told it, whether it missed it or not. It is kept, so that whoever was told by an earlier process and
@@ -8,23 +8,34 @@ who comes anew show the same.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Protocol
 
+import msgspec
+from msgspec.structs import replace
+
+from services.status.channel import Room
 from services.status.hub import Hub
 from shared.contract.errors import Reject, Stale
-from shared.contract.events import RoomMoved
+from shared.contract.events import AnnouncementsChanged, RoomMoved
 from shared.contract.wire import Envelope
-from shared.runtime.mongo import Database
+from shared.runtime.bus import Handlers
+from shared.runtime.mongo import Database, to_millisecond
 
 _ID = "room"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """The room as it was last told; `version` is the announcements'."""
+
+    room: Room = Room()
+    version: int = 0
 
 
 class RoomKeeper(Protocol):
     """What folding needs of the store; see RoomStore."""
 
-    async def moved_at(self) -> datetime | None: ...
-    async def keep_moved_at(self, at: datetime) -> None: ...
+    async def load_room(self) -> Kept: ...
+    async def keep_room(self, kept: Kept) -> None: ...
 
 
 class RoomStore:
@@ -33,43 +44,66 @@ class RoomStore:
     def __init__(self, database: Database) -> None:
         self._collection = database["room"]
 
-    async def moved_at(self) -> datetime | None:
-        """When the room last moved, as far as it was told."""
+    async def load_room(self) -> Kept:
+        """The room as it was kept last."""
         document = await self._collection.find_one({"_id": _ID})
-        return None if document is None else document["moved_at"]
+        if document is None:
+            return Kept()
+        room = Room(document["moved_at"], document["announcements"].encode())
+        return Kept(room=room, version=document["version"])
 
-    async def keep_moved_at(self, at: datetime) -> None:
-        """Keep it, unless a later one is kept."""
-        await self._collection.update_one({"_id": _ID}, {"$max": {"moved_at": at}}, upsert=True)
+    async def keep_room(self, kept: Kept) -> None:
+        """Keep it."""
+        fields = {
+            "moved_at": kept.room.moved_at,
+            "announcements": kept.room.announcements.decode(),
+            "version": kept.version,
+        }
+        await self._collection.update_one({"_id": _ID}, {"$set": fields}, upsert=True)
 
 
 class RoomFolder:
-    """Folds facts about the room. `load` is to be called before any channel is used."""
+    """Folds facts about the room, one after another. `load` is to be called before any channel is used."""
 
     def __init__(self, store: RoomKeeper, hub: Hub) -> None:
         self._store = store
         self._hub = hub
-        self._moved_at: datetime | None = None
+        self._kept = Kept()
         self._one = asyncio.Lock()
 
     async def load(self) -> None:
         """Show what an earlier process was told."""
-        at = await self._store.moved_at()
-        if at is not None:
-            self._show(at)
+        self._show(await self._store.load_room())
 
-    async def moved(self, envelope: Envelope) -> None:
-        """Fold a RoomMoved. Raises Stale for one that isn't newer than what is known, Reject for another fact."""
-        if not isinstance(envelope.body, RoomMoved):
-            raise Reject(f"{envelope.type} doesn't tell that the room has moved")
-        # To the millisecond, as the store has it.
-        at = envelope.time.replace(microsecond=envelope.time.microsecond // 1000 * 1000)
+    def facts(self) -> Handlers:
+        """The handlers of these facts, for the table of `status.facts`."""
+        return {RoomMoved: self.fold, AnnouncementsChanged: self.fold}
+
+    async def fold(self, envelope: Envelope) -> None:
+        """Fold one fact; raises Stale for one that isn't newer than what is known."""
         async with self._one:
-            if self._moved_at is not None and at <= self._moved_at:
-                raise Stale(f"the room was told to have moved at {self._moved_at.isoformat()}")
-            await self._store.keep_moved_at(at)
-            self._show(at)
+            after = fold(self._kept, envelope)
+            await self._store.keep_room(after)
+            self._show(after)
 
-    def _show(self, at: datetime) -> None:
-        self._moved_at = at
-        self._hub.room_moved(at)
+    def _show(self, kept: Kept) -> None:
+        self._kept = kept
+        self._hub.put_room(kept.room)
+
+
+def fold(kept: Kept, envelope: Envelope) -> Kept:
+    """What a fact makes of what is kept: moves count by their time, announcements by their version. Pure. Raises Stale, and
+    Reject for a fact that isn't about the room."""
+    match envelope.body:
+        case RoomMoved():
+            at = to_millisecond(envelope.time)
+            if kept.room.moved_at is not None and at <= kept.room.moved_at:
+                raise Stale(f"the room was told to have moved at {kept.room.moved_at.isoformat()}")
+            return replace(kept, room=replace(kept.room, moved_at=at))
+        case AnnouncementsChanged(announcements=announcements, version=version):
+            if version <= kept.version:
+                raise Stale(f"version {version} of the announcements is no news")
+            told = msgspec.json.encode(announcements)
+            return replace(kept, room=replace(kept.room, announcements=told), version=version)
+        case other:
+            raise Reject(f"{type(other).__name__} is not a fact about the room")

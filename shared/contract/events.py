@@ -17,6 +17,7 @@ import msgspec
 from shared.contract.api.teams import TeamRole
 from shared.contract.starting_models import Accelerator
 from shared.contract.views import (
+    Announcement,
     DatasetView,
     ExportedFile,
     JobView,
@@ -69,6 +70,14 @@ class RoomMoved(msgspec.Struct, frozen=True, kw_only=True, tag="room.moved.v1"):
     names none; the time that counts is the envelope's. At most one a second."""
 
 
+class AnnouncementsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="announcements.changed.v1"):
+    """All that operators tell all teams after a write, newest first; some may be over by the clock. `version` rises with each
+    write: the highest counts. Told again as lists of members are."""
+
+    announcements: list[Announcement]
+    version: int
+
+
 class TeamChanged(msgspec.Struct, frozen=True, kw_only=True, tag="team.changed.v1"):
     """The team's minutes after a write."""
 
@@ -92,7 +101,8 @@ class MembersChanged(msgspec.Struct, frozen=True, kw_only=True, tag="members.cha
 
 
 class MembersAsked(msgspec.Struct, frozen=True, kw_only=True, tag="members.asked.v1"):
-    """A service has started, and would hear all teams' lists of members: it may have missed some, or have an empty store."""
+    """A service has started, and would hear all teams' lists of members and the announcements: it may have missed some, or have
+    an empty store."""
 
 
 class DatasetSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,6 +287,7 @@ Fact = (
     | JobDeleted
     | QueueMoved
     | RoomMoved
+    | AnnouncementsChanged
     | TeamChanged
     | MembersChanged
     | MembersAsked

@@ -14,7 +14,7 @@ from datetime import datetime
 
 import msgspec
 
-from shared.contract.views import DatasetView, JobView, PredictionsView, QueuePlace, TeamView
+from shared.contract.views import Announcement, DatasetView, JobView, PredictionsView, QueuePlace, TeamView
 
 # Websocket close codes (4000-4999 are an application's own).
 CLOSE_RESUME = 4000  # the client was too slow: reconnect with the last (epoch, seq)
@@ -104,7 +104,8 @@ StreamEvent = ModelPut | ModelGone | MetricsAdded | DatasetPut | DatasetGone | Q
 
 class SnapshotFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="snapshot"):
     """All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model, and what
-    runs and waits in the whole room at /api/queue: it was `room_moved_at` when that last changed."""
+    runs and waits in the whole room at /api/queue: it was `room_moved_at` when that last changed. `announcements` are newest
+    first; some may be over by the server's clock."""
 
     epoch: str
     seq: int
@@ -116,17 +117,19 @@ class SnapshotFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     queue: list[QueuePlace]
     progress: list[Progress]
     room_moved_at: datetime | None = None
+    announcements: list[Announcement] = []
 
 
 class EventsFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="events"):
-    """What is due since the last frame: events in order (possibly none), the newest progress of each running model, and the
-    newest `room_moved_at`, None where that is what it was."""
+    """What is due since the last frame: events in order (possibly none), the newest progress of each running model, and of the
+    whole room `room_moved_at` and all `announcements`, each None where it is what it was."""
 
     epoch: str
     time: datetime
     events: list[StreamEvent] = []
     progress: list[Progress] = []
     room_moved_at: datetime | None = None
+    announcements: list[Announcement] | None = None
 
 
 Frame = SnapshotFrame | EventsFrame

@@ -47,10 +47,11 @@ DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed",))
 # One consumer at a time: the sequence numbers that browsers resume by are made here.
 STATUS_FACTS = Queue(
     name="status.facts",
-    bindings=("dataset.*", "job.*", "queue.*", "room.*", "team.*", "members.changed", "training.checkpointed"),
+    bindings=("dataset.*", "job.*", "queue.*", "room.*", "team.*", "announcements.changed", "members.changed",
+              "training.checkpointed"),
     prefetch=200,
     single_active_consumer=True,
-)
+)  # fmt: skip
 # Progress has a queue of its own, bounded, so that a burst of it never delays a change of state.
 STATUS_PROGRESS = Queue(
     name="status.progress",

@@ -17,6 +17,7 @@ import aiohttp
 
 from shared.contract import topology
 from shared.contract.events import (
+    AnnouncementsChanged,
     HeldJob,
     JobAssign,
     JobChanged,
@@ -289,8 +290,8 @@ async def open_platform(
     await bus.connect()
     async with aiohttp.ClientSession() as session:
         running = Platform(environ, folder, bus, session, "demo")
-        listener = Queue(name="test.listener", bindings=("job.*", "queue.*", "room.*", "team.*"))
-        heard = (JobChanged, QueueMoved, RoomMoved, TeamChanged)
+        listener = Queue(name="test.listener", bindings=("job.*", "queue.*", "room.*", "team.*", "announcements.*"))
+        heard = (AnnouncementsChanged, JobChanged, QueueMoved, RoomMoved, TeamChanged)
         await bus.consume(listener, dict.fromkeys(heard, running.hear))
         both = (running.dataset, running.scheduler)
         try:

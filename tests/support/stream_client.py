@@ -29,6 +29,7 @@ def shown(state: State) -> object:
             "datasets": dict(state.datasets),
             "queue": dict(state.queue),
             "room_moved_at": state.room_moved_at,
+            "announcements": list(state.announcements),
         }
     )
 

@@ -16,12 +16,12 @@ import msgspec
 from msgspec import inspect as shapes
 
 from shared.contract import stream
-from shared.contract.api import admin, datasets, errors, jobs, models, room, teams
+from shared.contract.api import admin, announcements, datasets, errors, jobs, models, room, teams
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
 
 # What the client is told and asks. Not the claims: they are the services' own.
-API = (errors, jobs, teams, room, admin, datasets, models)
+API = (errors, jobs, teams, room, announcements, admin, datasets, models)
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "contract.ts"
 
@@ -47,6 +47,9 @@ def render() -> str:
         f"/** Websocket close codes. */\nexport const CLOSE_RESUME = {stream.CLOSE_RESUME};\n"
         f"export const CLOSE_UNAUTHORIZED = {stream.CLOSE_UNAUTHORIZED};\n"
         f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
+    )
+    blocks.append(
+        f"/** Characters. */\nexport const LONGEST_ANNOUNCEMENT = {announcements.LONGEST_ANNOUNCEMENT};\n"
     )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(

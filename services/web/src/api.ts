@@ -4,6 +4,8 @@
  * Owns addresses, timeouts and idempotency keys. The shapes of requests and answers are the contract's.
  */
 import type {
+  AnnouncementAnswer,
+  AnnounceRequest,
   AuditAnswer,
   BatchAnswer,
   CancelRequest,
@@ -259,6 +261,14 @@ export class Api {
   /** What runs and waits in the whole room. */
   room(signal: AbortSignal): Promise<RoomAnswer> {
     return this.request("GET", "/api/queue", { signal });
+  }
+
+  announce(body: AnnounceRequest, key: string): Promise<AnnouncementAnswer> {
+    return this.request("POST", "/api/admin/announcements", { body, key });
+  }
+
+  async removeAnnouncement(id: string): Promise<void> {
+    await this.request("DELETE", `/api/admin/announcements/${encodeURIComponent(id)}`);
   }
 
   trainers(signal: AbortSignal): Promise<TrainersAnswer> {

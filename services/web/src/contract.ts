@@ -41,6 +41,33 @@ export const ASSIGNED: ReadonlySet<JobState> = new Set<JobState>(["PREPARING", "
 /** Stop is possible in these. */
 export const STOPPABLE: ReadonlySet<JobState> = new Set<JobState>(["QUEUED", "PREPARING", "RUNNING"]);
 
+/** Tell all teams `text`, of 1 to 280 characters; `until` None: until it is removed. */
+export interface AnnounceRequest {
+  text: string;
+  kind?: "info" | "warning";
+  until?: Timestamp | null;
+}
+
+/** What an operator tells all teams; after `until` it is over, None: not before it is removed. */
+export interface Announcement {
+  id: string;
+  text: string;
+  kind: "info" | "warning";
+  at: Timestamp;
+  by: string;
+  until: Timestamp | null;
+}
+
+/** An announcement that was published. */
+export interface AnnouncementAnswer {
+  announcement: Announcement;
+}
+
+/** All that are in force, newest first. */
+export interface AnnouncementsAnswer {
+  announcements: Announcement[];
+}
+
 /** One assignment of the job to a trainer and how it ended. */
 export interface AttemptView {
   number: number;
@@ -259,8 +286,8 @@ export interface EventsAnswer {
   events: ModelEvent[];
 }
 
-/** What is due since the last frame: events in order (possibly none), the newest progress of each running model, and the
- * newest `room_moved_at`, None where that is what it was. */
+/** What is due since the last frame: events in order (possibly none), the newest progress of each running model, and of the
+ * whole room `room_moved_at` and all `announcements`, each None where it is what it was. */
 export interface EventsFrame {
   kind: "events";
   epoch: string;
@@ -268,6 +295,7 @@ export interface EventsFrame {
   events: (ModelPut | ModelGone | MetricsAdded | DatasetPut | DatasetGone | QueuePut | TeamPut)[];
   progress: Progress[];
   room_moved_at: Timestamp | null;
+  announcements: Announcement[] | null;
 }
 
 /** The exported model and how its boxes compared with the Keras model's. */
@@ -800,7 +828,8 @@ export interface SkippedFile {
 }
 
 /** All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model, and what
- * runs and waits in the whole room at /api/queue: it was `room_moved_at` when that last changed. */
+ * runs and waits in the whole room at /api/queue: it was `room_moved_at` when that last changed. `announcements` are newest
+ * first; some may be over by the server's clock. */
 export interface SnapshotFrame {
   kind: "snapshot";
   epoch: string;
@@ -813,6 +842,7 @@ export interface SnapshotFrame {
   queue: QueuePlace[];
   progress: Progress[];
   room_moved_at: Timestamp | null;
+  announcements: Announcement[];
 }
 
 /** What can be trained from. `input_size` is a side in pixels, `batch_size` pictures a step by accelerator. */
@@ -939,6 +969,9 @@ export type Frame = SnapshotFrame | EventsFrame;
 export const CLOSE_RESUME = 4000;
 export const CLOSE_UNAUTHORIZED = 4001;
 export const CLOSE_FORBIDDEN = 4003;
+
+/** Characters. */
+export const LONGEST_ANNOUNCEMENT = 280;
 
 /** Shown names by key. A service may know newer ones. */
 export const STARTING_MODEL_NAMES: Readonly<Record<string, string>> = {

@@ -3,7 +3,7 @@
 export const MODEL_TABS = ["details", "graphs", "images", "export", "try"] as const;
 export type ModelTab = (typeof MODEL_TABS)[number];
 
-export const OPERATOR_TABS = ["trainers", "queue", "teams", "audit"] as const;
+export const OPERATOR_TABS = ["trainers", "queue", "teams", "announcements", "audit"] as const;
 export type OperatorTab = (typeof OPERATOR_TABS)[number];
 
 export const TEAM_TABS = ["minutes", "queue"] as const;

@@ -639,6 +639,27 @@ export const texts = {
     capNone: "no cap",
   },
 
+  announcements: {
+    title: "Announcements",
+    kinds: { info: "News", warning: "Warning" },
+    about: (by: string, at: string, until: string | null, now: number) =>
+      `${by}, ${clock(at, now)}${until === null ? "" : ` · until ${clock(until, now)}`}`,
+    more: (count: number) => `${plural(count, "more announcement")} on the Team page`,
+    dismiss: (text: string) => `Dismiss: ${text}`,
+    none: "Nothing is announced",
+    noneHint: "What you tell all teams here appears on every page at once.",
+    form: "Tell all teams",
+    text: "Text",
+    left: (count: number) => `${plural(count, "character")} left`,
+    textMissing: "Write what the teams should know.",
+    kind: "Kind",
+    until: "Until",
+    untilHint: "Empty: until you remove it.",
+    publish: "Announce",
+    remove: "Remove",
+    removeOf: (text: string) => `Remove: ${text}`,
+  },
+
   room: {
     title: "The room’s queue",
     slots: (busy: number, slots: number, waiting: number) => {
@@ -674,7 +695,7 @@ export const texts = {
     title: "Operators",
     intro: "The whole room: machines, queue, teams.",
     only: "This page is for operators.",
-    tabs: { trainers: "Trainers", queue: "Queue", teams: "Teams", audit: "Audit" },
+    tabs: { trainers: "Trainers", queue: "Queue", teams: "Teams", announcements: "Announcements", audit: "Audit" },
     trainer: "Trainer",
     status: "Status",
     statuses: { live: "Live", draining: "Draining", silent: "Silent", gone: "Gone" },

@@ -95,6 +95,7 @@ const event = (seq: number): Frame => ({
   events: [{ kind: "model.put", seq, model: job({ version: seq }) }],
   progress: [],
   room_moved_at: null,
+  announcements: null,
 });
 
 let world: World;

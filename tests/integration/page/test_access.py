@@ -32,6 +32,7 @@ _PAGES = (
     "operators",
     "operators/queue",
     "operators/teams",
+    "operators/announcements",
     "operators/audit",
 )
 _THEMES: tuple[Theme, ...] = ("light", "dark")

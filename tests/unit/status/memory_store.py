@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from services.status.domain import HistoryEntry
+from services.status.room import Kept
 from services.status.store import Conflict, Loaded, LogEntry
 from services.status.views import Record
 
@@ -24,7 +24,7 @@ class MemoryStore:
         self.stories: dict[str, tuple[str, str, HistoryEntry]] = {}
         self.logs: dict[str, dict[int, LogEntry]] = {}
         self.epochs: dict[str, str] = {}
-        self.room: datetime | None = None
+        self.room = Kept()
         self.writes = 0
         self.unreadable: Exception | None = None  # raised by what reads the log or a team
         self._failure: tuple[BaseException, int, bool] | None = None
@@ -94,12 +94,12 @@ class MemoryStore:
                     raise Conflict(str(entry.seq))
                 log[entry.seq] = entry
 
-    async def moved_at(self) -> datetime | None:
+    async def load_room(self) -> Kept:
         return self.room
 
-    async def keep_moved_at(self, at: datetime) -> None:
+    async def keep_room(self, kept: Kept) -> None:
         async with _Write(self):
-            self.room = at if self.room is None else max(self.room, at)
+            self.room = kept
 
     async def trim(self, team: str, upto: int) -> int:
         log = self.logs.get(team, {})

@@ -19,11 +19,12 @@ from services.cli.fold import State
 from services.status.channel import Client
 from services.status.domain import resumable
 from shared.contract.errors import Retry, Stale
-from shared.contract.events import RoomMoved
+from shared.contract.events import AnnouncementsChanged, RoomMoved
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from tests.support.status_facts import (
     NOW,
+    announced,
     changed,
     checkpointed,
     dataset_created,
@@ -127,7 +128,7 @@ class History:
 
     async def _fold(self, fact: Envelope) -> None:
         world = self.world
-        await (world.room.moved if isinstance(fact.body, RoomMoved) else world.folder.fold)(fact)
+        await (world.room.fold if isinstance(fact.body, RoomMoved | AnnouncementsChanged) else world.folder.fold)(fact)
 
 
 STATES = st.sampled_from(list(JobState))
@@ -143,6 +144,7 @@ FACTS = st.one_of(
     st.builds(dataset_deleted, st.sampled_from(["d1", "d2"])),
     st.builds(lambda jobs, at: queue_moved(*jobs, seconds=at), st.lists(MODELS, unique=True), st.integers(0, 9)),
     st.builds(lambda at: room_moved(seconds=at), st.integers(0, 9)),
+    st.builds(lambda version, text: announced(version, text), st.integers(1, 5), st.sampled_from(["Finals", "Snow"])),
     st.builds(lambda version, balance: minutes(version, balance), st.integers(1, 5), st.integers(0, 9)),
 )  # fmt: skip
 BATCHES = st.lists(st.integers(0, 19), min_size=1, max_size=4)

@@ -11,6 +11,7 @@ import { texts } from "../texts";
 import type { Uploader } from "../sending";
 import type { Sight } from "../sight";
 import type { Ticker } from "../ticker";
+import { AnnouncementBanners } from "./announcements";
 import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
 import { DatasetsPage } from "./datasets";
 import { Header } from "./header";
@@ -105,6 +106,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
           </Boundary>
         )}
       </main>
+      {signedOut === null && <AnnouncementBanners current={route?.page ?? null} />}
       <Toasts toasts={toasts} onDismiss={dismiss} />
       <News live={live} />
     </PageContext.Provider>

@@ -6,6 +6,7 @@ import type { LedgerEntry, Reservation, TeamAnswer, TeamView } from "../contract
 import { date, minutes, signedMinutes } from "../format";
 import { hashOf, TEAM_TABS, type TeamTab } from "../route";
 import { texts } from "../texts";
+import { Announcements } from "./announcements";
 import { Icon, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage, useView } from "./context";
@@ -48,6 +49,7 @@ export function TeamPage({ tab }: { tab: TeamTab }): JSX.Element {
         }))}
         current={tab}
       />
+      <Announcements />
       {tab === "queue" ? <RoomQueue /> : <MinutesTab />}
     </>
   );
