@@ -44,7 +44,8 @@ class StoreNode:
         (self.folder / "secantusd.toml").touch()
 
     def command(self) -> tuple[str, ...]:
-        """The server; synced commits, as acknowledged writes must survive `kill -9`."""
+        """The server; synced commits, as acknowledged writes must survive `kill -9`, and no replica set of one, whose oplog
+        would write everything twice for change streams that nobody reads."""
         program = Path(sys.executable).parent / "secantusd-py"
         if not program.exists():
             raise MissingStore("the embedded store is not installed: make setup")
@@ -56,6 +57,7 @@ class StoreNode:
             *("--storage-path", str(self.folder)),
             *("--log-level", "WARNING"),
             "--sync-on-commit",
+            "--standalone",
         )
 
     def ready(self) -> bool:

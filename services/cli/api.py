@@ -25,6 +25,7 @@ from shared.contract.api.jobs import JobAnswer, JobLog, Plan, PlanAnswer, RetryR
 from shared.contract.api.models import EventsAnswer, ModelAnswer, ModelEvent, ModelsAnswer
 from shared.contract.api.room import RoomAnswer
 from shared.contract.api.teams import LedgerAnswer, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest, TeamRole
+from shared.contract.api.tokens import TokenAnswer, TokenRequest, TokensAnswer
 from shared.contract.views import DatasetView, JobView
 
 CHUNK_BYTES = 1 << 18
@@ -93,6 +94,22 @@ class Api:
     async def remove_member(self, name: str) -> None:
         """Takes `name` off the team's list."""
         await self._transport.request("DELETE", f"/api/team/members/{part(name)}", type(None))
+
+    async def tokens(self) -> TokensAnswer:
+        """The live tokens that we made; for a mentor, those of the whole team."""
+        return await self._transport.request("GET", "/api/team/tokens", TokensAnswer, safe=True)
+
+    async def create_token(self, name: str, role: TeamRole, days: int) -> TokenAnswer:
+        """Makes a token. Where no answer comes it is sent again with the same key: one is made, and its secret comes all the
+        same."""
+        body, headers = TokenRequest(name=name, role=role, days=days), {"Idempotency-Key": uuid.uuid4().hex}
+        return await self._transport.request(
+            "POST", "/api/team/tokens", TokenAnswer, body=body, headers=headers, safe=True
+        )
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Ends a token, everywhere within seconds."""
+        await self._transport.request("DELETE", f"/api/team/tokens/{part(token_id)}", type(None))
 
     async def starting_models(self, frames: int | None) -> StartingModels:
         """What can be trained from; batch sizes are those for `frames` training pictures."""

@@ -17,7 +17,7 @@ import msgspec
 from services.cli.config import Server
 from services.cli.fold import Gap, Position, State, decode_frame, fold
 from shared.contract.errors import UserError
-from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED
+from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, REASON_REVOKED
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -60,13 +60,11 @@ class Stream:
         self._state = State()
 
     async def follow(self) -> AsyncGenerator[Update, None]:
-        """Every frame folded, without end, over as many connections as it takes.
-
-        Raises UserError `unauthorized` or `forbidden` when the server won't have this token: trying again wouldn't help.
-        """
+        """Every frame folded, without end, over as many connections as it takes.  Raises UserError `unauthorized`, `forbidden`
+        or `token_revoked` when the server won't have this token: trying again wouldn't help."""
         failures = 0
         while True:
-            reason, in_turn, close_code = "the connection broke", False, 0
+            reason, in_turn, close_code, why = "the connection broke", False, 0, ""
             try:
                 async with self._session.ws_connect(
                     self._server.websocket_url(),
@@ -82,9 +80,11 @@ class Stream:
                         failures = 0
                         yield Folded(self._state, frame.time)
                     if message.type is aiohttp.WSMsgType.CLOSE:
-                        close_code = message.data
+                        close_code, why = message.data, message.extra or ""
                 if close_code == CLOSE_UNAUTHORIZED:
                     raise UserError("unauthorized", "The token is not valid any more.", "token", status=401)
+                if close_code == CLOSE_FORBIDDEN and why == REASON_REVOKED:
+                    raise UserError(REASON_REVOKED, "This token was revoked.", "token", status=401)
                 if close_code == CLOSE_FORBIDDEN:
                     raise UserError("forbidden", "You are no longer a member of this team.", "token", status=403)
                 in_turn = close_code == CLOSE_RESUME

@@ -19,7 +19,7 @@ from services.dataset.store import DatasetStore
 from services.dataset.tus import TusRoutes
 from services.dataset.uploads import Uploads
 from services.dataset.workspace import Workspace
-from shared.contract.events import MembersChanged
+from shared.contract.events import MembersChanged, TokensChanged
 from shared.contract.topology import DATASET_FACTS
 from shared.runtime import log
 from shared.runtime.artifacts import Artifacts
@@ -27,6 +27,7 @@ from shared.runtime.members import ASK_SECONDS, MemberLists
 from shared.runtime.outbox import Relay
 from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
+from shared.runtime.tokens import TokenLists, TokenUses, over
 
 NAME = "dataset"
 _UPLOADS = "uploads"  # below the folder for imports; unlike that of a process it outlives it
@@ -59,7 +60,8 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
     store = DatasetStore(database, runtime.envelope)
     await store.prepare()
     bus = await runtime.bus()
-    members = MemberLists(database, bus, runtime.envelope)
+    members, tokens = MemberLists(database, bus, runtime.envelope), TokenLists(database)
+    uses = TokenUses(clock, over(bus, runtime.envelope))
 
     relay = Relay(store.collection, bus, runtime.metrics, runtime.clock)
 
@@ -97,11 +99,12 @@ async def compose(runtime: Runtime[DatasetSettings], app: web.Application) -> No
         clock=clock,
         silence_seconds=settings.silence_seconds,
     )
-    app.middlewares.append(Roles(members.standing).middleware)
+    app.middlewares.append(Roles(members.standing, tokens.of, uses.note).middleware)
     tus = TusRoutes(uploads, settings.silence_seconds)
     runtime.on_drain(tus.stop)
     tus.register(app)
     app.add_routes([*routes.table(), *PictureRoutes(store, browsing).table()])
 
     runtime.duty("members", members.ask, seconds=ASK_SECONDS)
-    await bus.consume(DATASET_FACTS, {MembersChanged: members.fold})
+    uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
+    await bus.consume(DATASET_FACTS, {MembersChanged: members.fold, TokensChanged: tokens.fold})

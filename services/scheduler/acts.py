@@ -1,4 +1,4 @@
-"""Acts of operators and mentors, each written down before it is done and again with its outcome."""
+"""Acts of operators and mentors, and of people with tokens, each written down before it is done and again with its outcome."""
 
 from __future__ import annotations
 

@@ -42,6 +42,11 @@ class AnnouncementStore:
         """The list as it is to be told; version 0 where nothing was ever announced."""
         return _fact(await self.collection.find_one({"_id": _ID}))
 
+    async def lists(self) -> list[tuple[str, AnnouncementsChanged]]:
+        """The list as it is to be told again, of no team."""
+        told = await self.told()
+        return [("", told)] if told.version else []
+
     async def publish(self, announcement: Announcement) -> Announcement:
         """Add one, once by its id; gives the one that is there. Raises UserError `idempotency_key_reused`,
         `too_many_announcements`, and Retry."""

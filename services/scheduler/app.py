@@ -37,14 +37,18 @@ from services.scheduler.submit import Submissions
 from services.scheduler.team_http import TeamRoutes
 from services.scheduler.teams import TeamStore
 from services.scheduler.teller import Teller
+from services.scheduler.token_http import TokenRoutes
+from services.scheduler.tokens import TokenStore
 from shared.contract import topology
-from shared.contract.events import MembersAsked, Message, SchedulerPinged
+from shared.contract.events import MembersAsked, Message, SchedulerPinged, TokenUsed
 from shared.contract.jobs import TERMINAL
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
+from shared.runtime.bus import Handlers
 from shared.runtime.outbox import Relay
 from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
+from shared.runtime.tokens import TokenUses
 
 NAME = "scheduler"
 _SOON = 2.0
@@ -63,10 +67,10 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     trainers = TrainerStore(database)
     books = Books(jobs)
     teams = TeamStore(database, jobs, books, settings.team_minutes * 60)
-    members = MemberStore(teams, runtime.envelope)
+    members, tokens = MemberStore(teams, runtime.envelope), TokenStore(database, runtime.envelope)
     announcements = AnnouncementStore(database, runtime.envelope)
     audit, capacity = AuditLog(database), CapacityHistory(database)
-    for part in (jobs, members, announcements, audit, capacity):
+    for part in (jobs, members, tokens, announcements, audit, capacity):
         await part.prepare()
     bus = await runtime.bus()
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
@@ -111,8 +115,13 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         telling.wake()
 
     async def asked(_: Envelope) -> None:
-        teller.ask_members()
+        teller.ask_lists()
         telling.wake()
+
+    async def token_used(envelope: Envelope) -> None:
+        fact = envelope.body
+        assert isinstance(fact, TokenUsed)
+        await tokens.used(envelope.team, fact.token, fact.day)
 
     # Who plans, and what begins and ends with it.
     facts = Facts(
@@ -133,7 +142,8 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     async def takes(_: int) -> None:
         ears.forget()
         await board.go_live()
-        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), SchedulerPinged: ears.heard, MembersAsked: asked})
+        others: Handlers = {SchedulerPinged: ears.heard, MembersAsked: asked, TokenUsed: token_used}
+        await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), **others})
         room_changed()
         relaying.wake()
 
@@ -170,8 +180,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     teller = Teller(
         board=board,
         teams=teams,
-        members=members,
-        announcements=announcements,
+        lists=(members.lists, tokens.lists, announcements.lists),
         bus=bus,
         clock=clock,
         term=term,
@@ -201,6 +210,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     relay = Relay(jobs.collection, bus, runtime.metrics, clock, fields=ABOUT, is_over=is_over)
     member_relay = Relay(members.collection, bus, runtime.metrics, clock)
     announcement_relay = Relay(announcements.collection, bus, runtime.metrics, clock)
+    token_relay = Relay(tokens.collection, bus, runtime.metrics, clock)
 
     def while_planning(duty: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def round_() -> None:
@@ -213,6 +223,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     relaying = runtime.duty("outbox", while_planning(relay.relay_once), seconds=1, longest_pause=_SOON)
     telling_members = runtime.duty("members", while_planning(member_relay.relay_once), seconds=1, longest_pause=_SOON)
     announcing = runtime.duty("announce", while_planning(announcement_relay.relay_once), seconds=1, longest_pause=_SOON)
+    telling_tokens = runtime.duty("tokens", while_planning(token_relay.relay_once), seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
     runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=1)
@@ -225,7 +236,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.on_drain(leadership.resign)
 
     # HTTP.
-    roles, acts = Roles(members.standing), Acts(audit, clock)
+    uses = TokenUses(clock, tokens.used)
+    uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
+    roles, acts = Roles(members.standing, tokens.of, uses.note), Acts(audit, clock)
     app.middlewares.append(roles.middleware)
     views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
@@ -248,6 +261,14 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         clock=clock,
         announced=announcing.wake,
     )
+    token_routes = TokenRoutes(
+        secret=settings.trainyard_secret,
+        tokens=tokens,
+        members=members,
+        acts=acts,
+        clock=clock,
+        listed=telling_tokens.wake,
+    )
     admin_routes = AdminRoutes(
         settings=settings,
         jobs=jobs,
@@ -263,5 +284,11 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         changed=changed,
         seen=seen,
     )
-    for table in (routes.table(), team_routes.table(), room_routes.table(), admin_routes.table()):
+    for table in (
+        routes.table(),
+        team_routes.table(),
+        token_routes.table(),
+        room_routes.table(),
+        admin_routes.table(),
+    ):
         app.add_routes(table)

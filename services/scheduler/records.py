@@ -25,7 +25,7 @@ _CAPACITY_KEPT = timedelta(days=30)
 
 
 class AuditLog:
-    """Acts of operators and mentors, kept for good."""
+    """Acts of operators and mentors, and of whoever makes or revokes a token, kept for good."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["audit"]

@@ -93,6 +93,7 @@ class TeamRoutes:
     async def put_member(self, request: web.Request) -> web.Response:
         """Add a person or change a role; answers with a fresh token in that name."""
         who = require(request, "mentor")
+        auth.in_person(who)
         name, wanted, now = _name(request.match_info["name"]), await body(request, MemberRequest), self._clock.now()
         member = Member(name=name, role=wanted.role, added_at=now, added_by=who.name)
         async with self._acts.act(who, "member.put", f"{who.team}/{name}", {"role": wanted.role}):

@@ -1,6 +1,6 @@
 """Telling teams what is derived: the places of their waiting jobs and their minutes, whenever they aren't what was told last,
-and that the room has moved; and telling again what is announced, and who their members are,
-for services that may have missed it.
+and that the room has moved; and telling again who their members are, which tokens are good and what is announced, for services
+that may have missed it.
 
 Nothing of it is kept: the first round of whoever plans tells everything.
 """
@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from services.scheduler.announcements import AnnouncementStore
 from services.scheduler.board import Board
 from services.scheduler.estimate import forecast
-from services.scheduler.members import MemberStore, TeamEnveloper
+from services.scheduler.members import TeamEnveloper
 from services.scheduler.snapshot import free_slots
 from services.scheduler.teams import TeamStore
-from shared.contract.events import QueueMoved, RoomMoved, TeamChanged
+from shared.contract.events import Message, QueueMoved, RoomMoved, TeamChanged
 from shared.contract.views import QueuePlace
 from shared.runtime.bus import Bus
 from shared.runtime.clock import Clock
 
 # A time that moved by less is no news: seconds, or this part of what is still to wait.
 _LEAST_MOVE, _LEAST_PART = 15.0, 0.1
+# Reads what is told of each team.
+Lists = Callable[[], Awaitable[Sequence[tuple[str, Message]]]]
 # Places are told again after so many times what it took to find them: a long queue moves slowly.
 _COST_SHARE = 10
 
@@ -37,8 +38,7 @@ class Teller:
         *,
         board: Board,
         teams: TeamStore,
-        members: MemberStore,
-        announcements: AnnouncementStore,
+        lists: Sequence[Lists],
         bus: Bus,
         clock: Clock,
         term: Callable[[], int | None],
@@ -46,8 +46,7 @@ class Teller:
     ) -> None:
         self._board = board
         self._teams = teams
-        self._members = members
-        self._announcements = announcements
+        self._lists = lists
         self._bus = bus
         self._clock = clock
         self._term = term
@@ -56,7 +55,7 @@ class Teller:
         self._room: tuple[object, list[QueuePlace]] | None = None
         self._dirty: set[str] = set()
         self._told_in: int | None = None
-        self._members_asked = False
+        self._lists_asked = False
         self._cost = 0.0
         self._places_due = clock.monotonic()
 
@@ -64,9 +63,9 @@ class Teller:
         """The team's minutes may have changed, or somebody of a new team wants to see them: tell them in the next round."""
         self._dirty.add(team)
 
-    def ask_members(self) -> None:
-        """Somebody would hear all teams' lists of members, and the announcements: tell them in the next round."""
-        self._members_asked = True
+    def ask_lists(self) -> None:
+        """Somebody would hear all teams' lists of members and of tokens, and the announcements: tell them in the next round."""
+        self._lists_asked = True
 
     async def round(self) -> None:
         """See the class."""
@@ -75,8 +74,8 @@ class Teller:
             first = self._told_in != term
             known = set(await self._teams.teams()) if first else set()
             self._dirty |= known
-            if first or self._members_asked:
-                await self._tell_members()
+            if first or self._lists_asked:
+                await self._tell_lists()
             if first or self._clock.monotonic() >= self._places_due:
                 await self._tell_places(known, first=first)
                 self._places_due = self._clock.monotonic() + _COST_SHARE * self._cost
@@ -90,17 +89,15 @@ class Teller:
                 self._dirty.add(team)
                 raise
 
-    async def _tell_members(self) -> None:
+    async def _tell_lists(self) -> None:
         # Asked for again while this is told, it is told again.
-        self._members_asked = False
+        self._lists_asked = False
         try:
-            for team, fact in await self._members.lists():
-                await self._bus.publish(self._envelope(fact, team))
-            announced = await self._announcements.told()
-            if announced.version:
-                await self._bus.publish(self._envelope(announced, ""))
+            for read in self._lists:
+                for team, fact in await read():
+                    await self._bus.publish(self._envelope(fact, team))
         except BaseException:
-            self._members_asked = True
+            self._lists_asked = True
             raise
 
     async def _tell_places(self, known: set[str], *, first: bool) -> None:

@@ -16,13 +16,15 @@ from services.status.room import RoomFolder, RoomStore
 from services.status.settings import StatusSettings
 from services.status.store import StatusStore
 from services.status.ws import Stream, refuse_by_close_code
-from shared.contract.events import MembersChanged
+from shared.contract.events import MembersChanged, TokensChanged
 from shared.contract.topology import STATUS_FACTS, STATUS_PROGRESS
 from shared.contract.wire import Envelope
 from shared.runtime.artifacts import Artifacts
+from shared.runtime.bus import Handler, Handlers
 from shared.runtime.members import ASK_SECONDS, MemberLists
 from shared.runtime.roles import Roles
 from shared.runtime.service import Runtime
+from shared.runtime.tokens import TokenLists, TokenUses, over
 
 NAME = "status"
 
@@ -42,16 +44,20 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     bus = await runtime.bus()
     folder = Folder(store, hub, clock, runtime.metrics, log_keep=settings.log_keep)
     pace = Pace(tick=settings.stream_tick_seconds, idle=settings.stream_idle_seconds, send=settings.stream_send_seconds)
-    members = MemberLists(database, bus, runtime.envelope)
-    roles = Roles(members.standing)
+    members, tokens = MemberLists(database, bus, runtime.envelope), TokenLists(database)
+    uses = TokenUses(clock, over(bus, runtime.envelope))
+    roles = Roles(members.standing, tokens.of, uses.note)
     stream = Stream(hub, store, roles, clock, runtime.metrics, pace=pace, heartbeat=settings.stream_heartbeat_seconds)
 
-    async def members_changed(envelope: Envelope) -> None:
-        try:
-            await members.fold(envelope)
-        finally:
-            # Also where the list is known: it may be told again because this failed.
-            await stream.turn_out(envelope.team)
+    def then_turned_out(fold: Handler) -> Handler:
+        async def handle(envelope: Envelope) -> None:
+            try:
+                await fold(envelope)
+            finally:
+                # Also where the list is known: it may be told again because this failed.
+                await stream.turn_out(envelope.team)
+
+        return handle
 
     app.middlewares.insert(0, refuse_by_close_code)
     app.middlewares.append(roles.middleware)
@@ -64,5 +70,7 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
 
     runtime.duty("tidy", tidy, seconds=settings.tidy_seconds)
     runtime.duty("members", members.ask, seconds=ASK_SECONDS)
-    await bus.consume(STATUS_FACTS, {**folder.facts(), **room.facts(), MembersChanged: members_changed})
+    uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
+    lists: Handlers = {MembersChanged: then_turned_out(members.fold), TokensChanged: then_turned_out(tokens.fold)}
+    await bus.consume(STATUS_FACTS, {**folder.facts(), **room.facts(), **lists})
     await bus.consume(STATUS_PROGRESS, folder.transient())

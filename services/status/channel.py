@@ -241,7 +241,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client:
-    """One watcher: a position in its channel, and the code that it is to be closed with."""
+    """One watcher: a position in its channel, and the code and reason that it is to be closed with."""
 
     def __init__(self, channel: Channel, seq: int, revision: int) -> None:
         self.channel = channel
@@ -249,10 +249,12 @@ class Client:
         self.revision = revision
         self.wake = asyncio.Event()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.reason = ""
 
-    def end(self, code: int) -> None:
+    def end(self, code: int, reason: str = "") -> None:
         """Have the client closed with `code`; the first call counts."""
         if not self.ended.done():
+            self.reason = reason
             self.ended.set_result(code)
 
     async def pump(

@@ -21,7 +21,7 @@ from shared.contract.api.models import EventsAnswer, MetricsAnswer, ModelAnswer,
 from shared.contract.errors import NotFound, UserError
 from shared.contract.views import JobView
 from shared.runtime import log
-from shared.runtime.artifacts import ArtifactFile, Artifacts, Corrupt
+from shared.runtime.artifacts import ArtifactFile, Artifacts, Corrupt, Manifest
 from shared.runtime.web import answer, principal, unchanged
 
 _CHUNK = 1 << 20
@@ -100,10 +100,13 @@ async def model_of(store: StatusStore, request: web.Request) -> JobView:
     return job
 
 
-def open_file(artifacts: Artifacts, prefix: str, name: str, missing: UserError) -> tuple[ArtifactFile, BinaryIO]:
-    """A file, as its folder's manifest describes it, and its content (blocking). Raises `missing` if it isn't there whole."""
+def open_file(
+    artifacts: Artifacts, prefix: str, name: str, missing: UserError, manifest: Manifest | None = None
+) -> tuple[ArtifactFile, BinaryIO]:
+    """A file, as its folder's manifest describes it, and its content (blocking). Raises `missing` if it isn't there whole.
+    `manifest` is the folder's for who has read it already."""
     try:
-        file = artifacts.manifest(prefix).file(name)
+        file = (manifest or artifacts.manifest(prefix)).file(name)
         if file is not None:
             content = artifacts.open(prefix, name)
             if content.seek(0, io.SEEK_END) == file.bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from shared.contract.stream import SILENCE_SECONDS
 from shared.runtime.settings import CommonSettings
 
 
@@ -20,7 +21,10 @@ class StatusSettings(CommonSettings):
         10.0, gt=0, le=300, description="how long a client may take to accept one frame before it is told to resume"
     )
     stream_idle_seconds: float = Field(
-        20.0, gt=0, le=50, description="an empty frame is sent after so long without one: browsers don't see pings"
+        5.0,
+        gt=0,
+        le=SILENCE_SECONDS / 2,
+        description="an empty frame is sent after so long without one: clients take a longer silence for a dead line",
     )
     stream_heartbeat_seconds: float = Field(20.0, gt=0, le=300, description="pace of websocket pings")
     log_keep: int = Field(10_000, ge=1, le=1_000_000, description="events kept a team for clients that come back")

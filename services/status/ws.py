@@ -23,7 +23,7 @@ from services.status.hub import Hub
 from services.status.store import Conflict
 from shared.contract.api.errors import ErrorAnswer
 from shared.contract.errors import UserError
-from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED
+from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, REASON_FORMER, REASON_REVOKED
 from shared.runtime import log
 from shared.runtime.auth import Principal
 from shared.runtime.clock import Clock
@@ -92,30 +92,30 @@ class Stream:
             del self._watching[client]
         self._closed.labels(str(code)).inc()
         if code:
-            await _close(socket, request, code)
+            await _close(socket, request, code, client.reason)
         return socket
 
     async def turn_out(self, team: str) -> None:
-        """The team's list of members has changed: close the websockets of those who are on it no more. Raises OUTAGES."""
+        """The team's list of members or of tokens has changed: close the websockets of what is on it no more. Raises
+        OUTAGES."""
         for client, who in list(self._watching.items()):
-            if who.team == team and await self._is_former(who):
-                client.end(CLOSE_FORBIDDEN)
+            if who.team == team:
+                await self._bar(client, who)
 
     async def _check(self, client: Client, who: Principal) -> None:
         try:
-            if await self._is_former(who):
-                client.end(CLOSE_FORBIDDEN)
+            await self._bar(client, who)
         except OUTAGES as error:
             # It comes back, and is looked at then.
             self._log.info("stream.unchecked", error=repr(error))
             client.end(CLOSE_RESUME)
 
-    async def _is_former(self, who: Principal) -> bool:
+    async def _bar(self, client: Client, who: Principal) -> None:
+        """End a client whose token isn't good any more, and say why."""
         try:
             await self._roles.bounded(who)
-        except UserError:
-            return True
-        return False
+        except UserError as error:
+            client.end(CLOSE_FORBIDDEN, error.code)
 
     async def _position(self, channel: Channel, request: web.Request) -> int | None:
         """After which event the client goes on; None: a snapshot, as there is no such position or not all is kept."""
@@ -186,26 +186,26 @@ class Stream:
 @web.middleware
 async def refuse_by_close_code(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A browser isn't told why an upgrade failed: one without a good token gets its websocket, closed with 4001, and one whose
-    person was taken off the team's list, closed with 4003."""
+    token was revoked, or whose person was taken off the team's list, closed with 4003."""
     response = await handler(request)
-    code = _close_code(response) if request.path == PATH and "Upgrade" in request.headers else None
-    if code is None:
+    close = _close_for(response) if request.path == PATH and "Upgrade" in request.headers else None
+    if close is None:
         return response
     socket = web.WebSocketResponse(compress=False, timeout=_CLOSE_SECONDS, max_msg_size=_LARGEST_MESSAGE)
     await socket.prepare(request)
-    await _close(socket, request, code)
+    await _close(socket, request, *close)
     return socket
 
 
-def _close_code(refusal: web.StreamResponse) -> int | None:
-    """The close code that says what a refused upgrade says, None for what is no affair of the token's."""
-    if refusal.status == 401:
-        return CLOSE_UNAUTHORIZED
-    if refusal.status != 403 or not isinstance(refusal, web.Response) or not isinstance(refusal.body, bytes):
+def _close_for(refusal: web.StreamResponse) -> tuple[int, str] | None:
+    """The close code and reason that say what a refused upgrade says, None for what is no affair of the token's."""
+    if refusal.status not in (401, 403) or not isinstance(refusal, web.Response) or not isinstance(refusal.body, bytes):
         return None
-    # Not for a page of another origin: it learns nothing.
     told = msgspec.json.decode(refusal.body, type=ErrorAnswer).error.code
-    return CLOSE_FORBIDDEN if told == "forbidden" else None
+    if told in (REASON_FORMER, REASON_REVOKED):
+        return CLOSE_FORBIDDEN, told
+    # Not for a page of another origin (403): it learns nothing.
+    return (CLOSE_UNAUTHORIZED, "") if refusal.status == 401 else None
 
 
 async def _frames(*frames: bytes) -> AsyncIterator[bytes]:
@@ -219,11 +219,11 @@ async def _listen(socket: web.WebSocketResponse) -> None:
         pass
 
 
-async def _close(socket: web.WebSocketResponse, request: web.Request, code: int) -> None:
-    """Say the code, wait a moment for the answer, then cut a client that doesn't take it."""
+async def _close(socket: web.WebSocketResponse, request: web.Request, code: int, reason: str = "") -> None:
+    """Say the code and the reason, wait a moment for the answer, then cut a client that doesn't take it."""
     transport = request.transport
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2 * _CLOSE_SECONDS):
-            await socket.close(code=code)
+            await socket.close(code=code, message=reason.encode())
     if transport is not None:
         transport.abort()

@@ -9,7 +9,7 @@ attempt) is in the envelope (wire.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -100,9 +100,25 @@ class MembersChanged(msgspec.Struct, frozen=True, kw_only=True, tag="members.cha
     version: int
 
 
+class TokensChanged(msgspec.Struct, frozen=True, kw_only=True, tag="tokens.changed.v1"):
+    """The ids of all tokens that people of a team made and that are good, after a write: one that isn't listed was revoked. A
+    token names the `version` of the list that it came with, so that an older list says nothing of it. `version` rises with
+    each write: the highest counts. Told again like a list of members."""
+
+    tokens: list[str]
+    version: int
+
+
+class TokenUsed(msgspec.Struct, frozen=True, kw_only=True, tag="token.used.v1"):
+    """A service was asked for something with this token on that day (UTC); told once a day or so by each process."""
+
+    token: str
+    day: date
+
+
 class MembersAsked(msgspec.Struct, frozen=True, kw_only=True, tag="members.asked.v1"):
-    """A service has started, and would hear all teams' lists of members and the announcements: it may have missed some, or have
-    an empty store."""
+    """A service has started, and would hear all teams' lists of members and of tokens, and the announcements: it may have
+    missed some, or have an empty store."""
 
 
 class DatasetSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,6 +307,8 @@ Fact = (
     | TeamChanged
     | MembersChanged
     | MembersAsked
+    | TokensChanged
+    | TokenUsed
     | SchedulerWrote
     | SchedulerPinged
     | TrainerHeartbeat

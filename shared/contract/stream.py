@@ -19,7 +19,14 @@ from shared.contract.views import Announcement, DatasetView, JobView, Prediction
 # Websocket close codes (4000-4999 are an application's own).
 CLOSE_RESUME = 4000  # the client was too slow: reconnect with the last (epoch, seq)
 CLOSE_UNAUTHORIZED = 4001  # the token is missing, wrong or has expired
-CLOSE_FORBIDDEN = 4003  # the token's person was taken off the team's list of members: coming back with it is no use
+CLOSE_FORBIDDEN = 4003  # the token isn't good any more: coming back with it is no use; the reason says why
+# Why, with CLOSE_FORBIDDEN: the codes of the errors that the same token gets over HTTP.
+REASON_FORMER = "forbidden"  # its person was taken off the team's list of members
+REASON_REVOKED = "token_revoked"
+
+# A client that hears nothing for so long takes the line for dead: a network that goes says no word. The service sends an empty
+# frame in time, as browsers don't show pings to a page.
+SILENCE_SECONDS = 15
 
 
 class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,15 +40,16 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
 SCHEDULER_FACTS = Queue(
     name="scheduler.facts",
     bindings=("training.accepted", "training.started", "training.noticed", "training.checkpointed",
-              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*", "members.asked"),
+              "training.stopping", "training.ended", "model.exported", "trainer.*", "scheduler.*", "members.asked",
+              "token.used"),
     single_active_consumer=True,
 )  # fmt: skip
-DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed",))
+DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed", "tokens.changed"))
 # One consumer at a time: the sequence numbers that browsers resume by are made here.
 STATUS_FACTS = Queue(
     name="status.facts",
     bindings=("dataset.*", "job.*", "queue.*", "room.*", "team.*", "announcements.changed", "members.changed",
-              "training.checkpointed"),
+              "tokens.changed", "training.checkpointed"),
     prefetch=200,
     single_active_consumer=True,
 )  # fmt: skip

@@ -22,6 +22,7 @@ from deploy.local.ports import free_ports
 from services.cli.fold import Position, State
 from services.status.app import compose
 from services.status.settings import StatusSettings
+from services.status.store import StatusStore
 from shared.contract.jobs import JobState
 from shared.contract.pictures import (
     PICTURES_FILE,
@@ -626,6 +627,48 @@ async def test_pictures_and_predictions_that_are_lost_or_damaged(service: Servic
         assert (await service.json(f"/api/models/m1/{path}", status=404))["error"]["code"] == code
     service.artifacts.delete(view.pictures)
     assert (await service.json("/api/models/m1/pictures", status=404))["error"]["code"] == "not_kept"
+
+
+async def test_pictures_that_were_listed_cost_one_read_each(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = put_pictures(service.artifacts, tmp_path / "made")
+    await service.tell(changed(job("m1")), checkpointed("m1", step=100, predictions=view))
+    async with service.watch() as client:
+        await client.until(lambda state: state.position and state.position.seq == 2)
+    reads: list[str] = []
+
+    def counted(kind: type, name: str) -> None:
+        real = getattr(kind, name)
+
+        def counting(self: Any, *args: Any) -> Any:
+            reads.append(name)
+            return real(self, *args)
+
+        monkeypatch.setattr(kind, name, counting)
+
+    counted(StatusStore, "model")
+    counted(StatusStore, "newest_predictions")
+    counted(Artifacts, "manifest")
+    counted(Artifacts, "open")
+    await service.json("/api/models/m1/pictures")
+    assert sorted(reads) == ["manifest", "model", "newest_predictions", "open"]
+    reads.clear()
+    for number in (0, 1):
+        async with service.get(f"/api/models/m1/pictures/{number}.jpg") as response:
+            assert response.status == 200
+    assert reads == ["open", "open"]
+    # What is known of a team's model is no other team's, and no longer anybody's when the folder has gone.
+    await service.json("/api/models/m1/pictures/0.jpg", team="other", status=404)
+    service.artifacts.delete(view.pictures)
+    assert (await service.json("/api/models/m1/pictures/0.jpg", status=404))["error"]["code"] == "no_picture"
+    again = PredictionsView(prefix=view.prefix, pictures="jobs/m1/pictures-a2")
+    service.artifacts.publish(again.pictures, tmp_path / "made/pictures-a1")
+    await service.tell(checkpointed("m1", step=200, predictions=again))
+    async with service.watch() as client:
+        await client.until(lambda state: state.position and state.position.seq == 3)
+    async with service.get("/api/models/m1/pictures/0.jpg") as response:
+        assert await response.read() == b"\xff\xd8\xff zero"
 
 
 async def test_a_download_that_is_broken_off_harms_nobody(service: Service, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from services.status.handlers import Folder
 from services.status.hub import Hub
 from services.status.store import Conflict
 from services.status.ws import PATH, Stream
-from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME
-from shared.runtime.auth import mint
+from shared.contract.events import TokensChanged
+from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, REASON_FORMER, REASON_REVOKED
+from shared.runtime.auth import TokenId, mint
 from shared.runtime.clock import SystemClock
 from shared.runtime.metrics import Metrics
 from shared.runtime.roles import Roles, Standing
@@ -44,6 +45,7 @@ class World:
         self.session: aiohttp.ClientSession
         # What the list of members says, or fails with, when a client is already let in.
         self.list: Standing | Exception = Standing()
+        self.tokens: TokensChanged | None = None
 
     async def look(self, team: str, name: str) -> Standing:
         assert (team, name) == ("demo", "Ada")
@@ -51,20 +53,28 @@ class World:
             raise self.list
         return self.list
 
+    async def look_at_tokens(self, team: str) -> TokensChanged | None:
+        assert team == "demo"
+        return self.tokens
+
     def app(self) -> web.Application:
         async def problems() -> dict[str, str]:
             return {}
 
         app = application(secret=SECRET, metrics=Metrics(), tracing=Tracing("test"), problems=problems)
         pace = Pace(tick=0.01, idle=5, send=5)
-        stream = Stream(self.hub, self.store, Roles(self.look), SystemClock(), Metrics(), pace=pace, heartbeat=20)
+        roles = Roles(self.look, self.look_at_tokens, lambda who: None)
+        stream = Stream(self.hub, self.store, roles, SystemClock(), Metrics(), pace=pace, heartbeat=20)
         app.add_routes([web.get(PATH, stream.handle)])
         return app
 
 
-def watch(world: World, position: Position | None = None) -> AbstractAsyncContextManager[StreamClient]:
-    token = mint(SECRET, team="demo", role="viewer", name="Ada", now=datetime.now(UTC), lifetime=None)
-    return connected(world.session, world.url, position=position, headers={"Authorization": f"Bearer {token}"})
+def watch(
+    world: World, position: Position | None = None, token: TokenId | None = None
+) -> AbstractAsyncContextManager[StreamClient]:
+    now = datetime.now(UTC)
+    bearer = mint(SECRET, team="demo", role="viewer", name="Ada", now=now, lifetime=None, token=token)
+    return connected(world.session, world.url, position=position, headers={"Authorization": f"Bearer {bearer}"})
 
 
 @pytest_asyncio.fixture
@@ -106,7 +116,15 @@ async def test_a_service_that_drains_takes_nobody(world: World) -> None:
 async def test_who_is_taken_off_the_list_while_the_request_comes_in_is_not_overlooked(world: World) -> None:
     world.list = Standing(former=True)
     async with watch(world) as client:
-        assert await client.closed() == CLOSE_FORBIDDEN
+        assert (await client.closed(), client.reason) == (CLOSE_FORBIDDEN, REASON_FORMER)
+
+
+async def test_a_token_that_is_revoked_while_the_request_comes_in_is_told_so(world: World) -> None:
+    world.tokens = TokensChanged(tokens=["t2"], version=3)
+    async with watch(world, token=TokenId(id="t2", listed=1)) as client:
+        assert not isinstance(await client.frame(), int)
+    async with watch(world, token=TokenId(id="t1", listed=1)) as client:
+        assert (await client.closed(), client.reason) == (CLOSE_FORBIDDEN, REASON_REVOKED)
 
 
 async def test_who_cannot_be_looked_up_comes_back(world: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from shared.contract.api.datasets import CompatibilityRequest
 from shared.contract.api.jobs import JobRequest, MoreRequest, PlanRequest, RetryRequest
 from shared.contract.api.teams import LedgerAnswer, Member, MemberAnswer, MemberRequest, TeamRequest
+from shared.contract.api.tokens import TokenAnswer, TokenRequest, TokensAnswer, TokenView
 from shared.contract.errors import NotFound, UserError
 from shared.contract.stream import EventsFrame, MetricPoint, Progress, SnapshotFrame, StreamEvent
 from shared.contract.views import DatasetView, JobView, QueuePlace
@@ -79,6 +80,7 @@ class FakePlatform:
         self.compatible = True
         self.newer = False  # every object that is sent has a field more than clients know
         self.team = TEAM
+        self.tokens: dict[str, TokenView] = {}
         self.log = LOG
         self.on_submit: Callable[[JobView], JobView] = lambda job: job
         self.download_bytes = MODEL_BYTES
@@ -112,12 +114,12 @@ class FakePlatform:
         """Sends whatever it is."""
         self._call(self._send(text.encode()))
 
-    def hang_up(self, code: int = WSCloseCode.GOING_AWAY) -> None:
+    def hang_up(self, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
         """Closes all websockets."""
 
         async def close() -> None:
             for socket in list(self._sockets):
-                await socket.close(code=code)
+                await socket.close(code=code, message=reason.encode())
 
         self._call(close())
 
@@ -173,6 +175,9 @@ class FakePlatform:
                 "/api/team/members/{id}",
                 self._delete(lambda: {member.name: member for member in self.team.members}),
             ),
+            web.get("/api/team/tokens", self._of(self._tokens)),
+            web.post("/api/team/tokens", self._of(self._token, "member")),
+            web.delete("/api/team/tokens/{id}", self._delete(lambda: self.tokens)),
             web.get("/api/models", self._of(lambda _: {"models": list(self.jobs.values())})),
             web.get("/api/models/{id}", self._of(self._model)),
             web.get("/api/models/{id}/events", self._of(lambda _: {"events": HISTORY})),
@@ -241,6 +246,23 @@ class FakePlatform:
         role = self._asked_for(MemberRequest).role
         member = Member(name=request.match_info["id"], role=role, added_at=NOW, added_by="tester")
         return MemberAnswer(member=member, token="header.claims.signature" * 10, days=365)
+
+    def _tokens(self, _: web.Request) -> TokensAnswer:
+        return TokensAnswer(tokens=list(self.tokens.values()), live=len(self.tokens), limit=20)
+
+    def _token(self, request: web.Request) -> TokenAnswer:
+        asked = self._asked_for(TokenRequest)
+        made = TokenView(
+            id=creation_id(request, "demo"),
+            name=asked.name,
+            role=asked.role,
+            present_role=asked.role,
+            made_by="tester",
+            made_at=NOW,
+            expires_at=NOW + timedelta(days=asked.days),
+        )
+        self.tokens[made.id] = made
+        return TokenAnswer(token=made, secret="header.claims.signature" * 10)
 
     def _delete(self, things: Callable[[], dict[str, Any]]) -> Answering:
         async def handle(request: web.Request) -> web.Response:

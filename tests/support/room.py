@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,7 +90,11 @@ class Room:
 
     def do(self, what: Coroutine[Any, Any, T], seconds: float = 60) -> T:
         """The result of a coroutine."""
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(seconds)
+        return self.begin(what).result(seconds)
+
+    def begin(self, what: Coroutine[Any, Any, T]) -> Future[T]:
+        """The same, but something else can be done until the result is asked for."""
+        return asyncio.run_coroutine_threadsafe(what, self._loop)
 
     def door(self, role: Role = "mentor", name: str = "Ada", team: str = "demo") -> Gateway:
         """A gateway whose page is that person's."""

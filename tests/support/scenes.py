@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shared.contract.events import (
     ModelExported,
@@ -65,9 +65,9 @@ class Scenes:
             self._datasets[name] = content["dataset"]["id"]
         return self._datasets[name]
 
-    async def trainer(self, label: str) -> ScriptedTrainer:
+    async def trainer(self, label: str, slots: int = 1) -> ScriptedTrainer:
         """A trainer with this label, known to the scheduler."""
-        trainer = ScriptedTrainer(self._platform, row=label)
+        trainer = ScriptedTrainer(self._platform, slots, row=label)
         await trainer.start()
         self._trainers.append(trainer)
         admin = self._platform.caller("admin")
@@ -98,10 +98,10 @@ class Scenes:
         return job_id, trainer
 
     async def run(
-        self, description: str, steps: int = 0, *, pictured: bool = False, **fields: Any
+        self, description: str, steps: int = 0, *, pictured: bool = False, requested: int = 600
     ) -> tuple[str, ScriptedTrainer]:
         """A job that is RUNNING, with a checkpoint each 100 steps up to `steps`, with predictions if it is `pictured`."""
-        job_id, trainer = await self.held(description, **fields)
+        job_id, trainer = await self.held(description, steps=requested)
         await trainer.started(job_id, 1)
         await self._platform.in_state(job_id, "RUNNING")
         notice = Reason(code="pretrained_backbone", message="Training starts from ImageNet weights.")
@@ -184,6 +184,35 @@ class Scenes:
 
     async def succeed(self, job_id: str, trainer: ScriptedTrainer, steps: int = 600, model: Path | None = None) -> None:
         """To the end, with exported files: those of the folder `model`, else files that are told of alone."""
+        await self._export(job_id, trainer, steps, model)
+        await trainer.ended(job_id, 1, "succeeded", steps, steps / _PACE)
+        await self._platform.in_state(job_id, "SUCCEEDED")
+
+    async def stop(
+        self,
+        job_id: str,
+        trainer: ScriptedTrainer,
+        step: int,
+        reason: Literal["user", "time_limit"] = "user",
+        model: Path | None = None,
+    ) -> None:
+        """What a trainer does when it is told to stop, or the time is up: it saves the step it has reached, and exports."""
+        await trainer.stopping(job_id, 1, reason, step=step)
+        await self.checkpoint(trainer, job_id, step)
+        if model is not None:
+            await self._export(job_id, trainer, step, model)
+        await trainer.ended(job_id, 1, "stopped", step, step / _PACE)
+        await self._platform.in_state(job_id, "STOPPED")
+
+    async def stall(self, job_id: str, trainer: ScriptedTrainer) -> None:
+        """A job makes no step, nor does it at its second try, which its only trainer is given too."""
+        reason = Reason(code="stalled", message="It made no step for 20 minutes.")
+        for attempt in (1, 2):
+            await trainer.holds(job_id, attempt)
+            await trainer.ended(job_id, attempt, "failed", 0, 0.0, reason)
+        await self._platform.in_state(job_id, "FAILED")
+
+    async def _export(self, job_id: str, trainer: ScriptedTrainer, step: int, model: Path | None) -> None:
         prefix = f"jobs/{job_id}/model-a1"
         files = [
             ExportedFile(format="float32", name="model-float32.tflite", bytes=18_400_000, sha256="a" * 64),
@@ -198,10 +227,8 @@ class Scenes:
                 ExportedFile(format=file.name.split(".")[0], name=file.name, bytes=file.bytes, sha256=file.sha256)
                 for file in manifest.files
             ]
-        await trainer.say(ModelExported(step=steps, prefix=prefix, files=files), job_id, 1)
+        await trainer.say(ModelExported(step=step, prefix=prefix, files=files), job_id, 1)
         await self._platform.job(job_id, lambda change: change.job.export is not None)
-        await trainer.ended(job_id, 1, "succeeded", steps, steps / _PACE)
-        await self._platform.in_state(job_id, "SUCCEEDED")
 
     async def succeeded(self, description: str = "BallsModel", model: Path | None = None) -> str:
         """A model that is done; `model` as for `succeed`."""
@@ -259,10 +286,7 @@ class Scenes:
     async def stopped(self, description: str = "Stopped early") -> str:
         job_id, trainer = await self.run(description, steps=200)
         await self._platform.api("POST", f"/jobs/{job_id}/stop")
-        await trainer.stopping(job_id, 1, "user", step=213)
-        await self.checkpoint(trainer, job_id, 213)
-        await trainer.ended(job_id, 1, "stopped", 213, 213 / _PACE)
-        await self._platform.in_state(job_id, "STOPPED")
+        await self.stop(job_id, trainer, 213)
         return job_id
 
     async def canceled(self) -> str:
@@ -270,8 +294,8 @@ class Scenes:
         await self._platform.api("POST", f"/jobs/{job_id}/stop")
         return job_id
 
-    async def failed(self) -> str:
-        job_id, trainer = await self.run("Diverged", steps=100)
+    async def failed(self, description: str = "Diverged") -> str:
+        job_id, trainer = await self.run(description, steps=100)
         reason = Reason(
             code="labels_out_of_range",
             message="A training picture has boxes outside of the picture, which the input can't read.",

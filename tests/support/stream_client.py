@@ -41,12 +41,14 @@ class StreamClient:
         self._socket = socket
         self.state = state
         self.frames: list[Frame] = []
+        self.reason = ""  # that the server closed with
 
     async def frame(self, seconds: float = 10) -> Frame | int:
         """The next frame, folded, or the close code."""
         message = await self._socket.receive(timeout=seconds)
         if message.type is not aiohttp.WSMsgType.TEXT:
             assert self._socket.close_code is not None
+            self.reason = message.extra or ""
             return self._socket.close_code
         frame, events = decode_frame(message.data)
         self.state = fold(self.state, frame, events)

@@ -15,13 +15,13 @@ from types import ModuleType
 import msgspec
 from msgspec import inspect as shapes
 
-from shared.contract import stream
-from shared.contract.api import admin, announcements, datasets, errors, jobs, models, room, teams
+from shared.contract import pictures, stream
+from shared.contract.api import admin, announcements, datasets, errors, jobs, models, room, teams, tokens
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
 
 # What the client is told and asks. Not the claims: they are the services' own.
-API = (errors, jobs, teams, room, announcements, admin, datasets, models)
+API = (errors, jobs, teams, tokens, room, announcements, admin, datasets, models)
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "contract.ts"
 
@@ -30,6 +30,9 @@ HEADER = """\
 
 /** RFC 3339, UTC. */
 export type Timestamp = string;
+
+/** RFC 3339's full-date: 2026-03-14. */
+export type CalendarDay = string;
 """
 
 
@@ -47,6 +50,16 @@ def render() -> str:
         f"/** Websocket close codes. */\nexport const CLOSE_RESUME = {stream.CLOSE_RESUME};\n"
         f"export const CLOSE_UNAUTHORIZED = {stream.CLOSE_UNAUTHORIZED};\n"
         f"export const CLOSE_FORBIDDEN = {stream.CLOSE_FORBIDDEN};\n"
+        f"/** With CLOSE_FORBIDDEN, and the code of an error: the token itself was revoked. */\n"
+        f"export const REASON_REVOKED = {json.dumps(stream.REASON_REVOKED)};\n"
+    )
+    blocks.append(
+        "/** Scores from 0 to 1: found boxes below it aren't kept. */\n"
+        f"export const LEAST_SCORE = {pictures.LEAST_SCORE};\n"
+    )
+    blocks.append(
+        "/** A line that brings no frame for so many seconds is dead. */\n"
+        f"export const SILENCE_SECONDS = {stream.SILENCE_SECONDS};\n"
     )
     blocks.append(
         f"/** Characters. */\nexport const LONGEST_ANNOUNCEMENT = {announcements.LONGEST_ANNOUNCEMENT};\n"
@@ -118,6 +131,8 @@ def typescript(kind: shapes.Type) -> str:
             return "string"
         case shapes.DateTimeType():
             return "Timestamp"
+        case shapes.DateType():
+            return "CalendarDay"
         case shapes.EnumType(cls=cls):
             return cls.__name__
         case shapes.LiteralType(values=values):

@@ -50,6 +50,9 @@ import type {
   TeamAnswer,
   TeamRequest,
   TeamsAnswer,
+  TokenAnswer,
+  TokenRequest,
+  TokensAnswer,
   TrainerAnswer,
   TrainersAnswer,
 } from "./contract";
@@ -254,6 +257,19 @@ export class Api {
 
   removeMember(name: string): Promise<void> {
     return this.request("DELETE", `/api/team/members/${encodeURIComponent(name)}`);
+  }
+
+  tokens(signal: AbortSignal): Promise<TokensAnswer> {
+    return this.request("GET", "/api/team/tokens", { signal });
+  }
+
+  /** `key` as in `startJob`: the answer to a repeated request has the same secret. */
+  makeToken(body: TokenRequest, key: string): Promise<TokenAnswer> {
+    return this.request("POST", "/api/team/tokens", { body, key });
+  }
+
+  revokeToken(id: string): Promise<void> {
+    return this.request("DELETE", `/api/team/tokens/${encodeURIComponent(id)}`);
   }
 
   // --- for operators ---------------------------------------------------------------------------------------------

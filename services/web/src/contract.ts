@@ -3,6 +3,9 @@
 /** RFC 3339, UTC. */
 export type Timestamp = string;
 
+/** RFC 3339's full-date: 2026-03-14. */
+export type CalendarDay = string;
+
 export const JOB_STATES = [
   "QUEUED",
   "PREPARING",
@@ -918,6 +921,40 @@ export interface TeamsAnswer {
   pause: Pause | null;
 }
 
+/** A token that was made and its secret, which is kept nowhere. */
+export interface TokenAnswer {
+  token: TokenView;
+  secret: string;
+}
+
+/** A token to make, good for `days`. */
+export interface TokenRequest {
+  name: string;
+  role?: "member" | "mentor" | "viewer";
+  days?: number;
+}
+
+/** A live token, without its secret. It speaks in the name of whoever made it: `present_role` is what it may do now, the
+ * lower of its own role and of what the list of members says of that person, None where that person was taken off the list.
+ * `last_used` is a day in UTC, None where no use of it was heard of. */
+export interface TokenView {
+  id: string;
+  name: string;
+  role: "member" | "mentor" | "viewer";
+  present_role: "member" | "mentor" | "viewer" | null;
+  made_by: string;
+  made_at: Timestamp;
+  expires_at: Timestamp;
+  last_used: CalendarDay | null;
+}
+
+/** The tokens that the asking person sees, newest first, and how many of the at most `limit` the team has in all. */
+export interface TokensAnswer {
+  tokens: TokenView[];
+  live: number;
+  limit: number;
+}
+
 /** A trainer as a command has left it. */
 export interface TrainerAnswer {
   trainer: TrainerRow;
@@ -969,6 +1006,14 @@ export type Frame = SnapshotFrame | EventsFrame;
 export const CLOSE_RESUME = 4000;
 export const CLOSE_UNAUTHORIZED = 4001;
 export const CLOSE_FORBIDDEN = 4003;
+/** With CLOSE_FORBIDDEN, and the code of an error: the token itself was revoked. */
+export const REASON_REVOKED = "token_revoked";
+
+/** Scores from 0 to 1: found boxes below it aren't kept. */
+export const LEAST_SCORE = 0.05;
+
+/** A line that brings no frame for so many seconds is dead. */
+export const SILENCE_SECONDS = 15;
 
 /** Characters. */
 export const LONGEST_ANNOUNCEMENT = 280;

@@ -1,21 +1,7 @@
 /** What a detector is given and what it says, as numbers: pixels in, boxes out. Pure. */
+import type { FoundBox } from "./contract";
+import type { Corners } from "./matching";
 import type { Normalisation } from "./model-file";
-
-/** One found object; `box` is in 0..1 of the picture, cut off at its edges. */
-export interface Detection {
-  label: string;
-  /** The label's class index, which chooses its colour. */
-  index: number;
-  score: number;
-  box: Box;
-}
-
-export interface Box {
-  left: number;
-  top: number;
-  right: number;
-  bottom: number;
-}
 
 /** The four outputs of the detection operator for one picture: boxes are top, left, bottom, right. */
 export interface Outputs {
@@ -30,37 +16,39 @@ export function toInput(rgb: Uint8ClampedArray, { mean, std }: Normalisation): F
   return Float32Array.from(rgb, (value) => (value - mean) / std);
 }
 
-/** The valid detections, best first; a class without a label is named by `unnamed`. */
+/** The valid detections, cut off at the picture's edges, best first; a class without a label is named by `unnamed`. */
 export function fromOutputs(
   { boxes, classes, scores, count }: Outputs,
   labels: readonly string[],
   unnamed: (index: number) => string,
-): Detection[] {
+): FoundBox[] {
   const valid = Math.min(Math.round(count), scores.length);
-  const found = Array.from({ length: valid }, (_, place): Detection => {
+  const found = Array.from({ length: valid }, (_, place): FoundBox => {
     const edge = (at: number) => Math.min(1, Math.max(0, boxes[4 * place + at] ?? 0));
     const index = Math.round(classes[place] ?? 0);
     return {
       label: labels[index] ?? unnamed(index),
-      index,
       score: scores[place] ?? 0,
-      box: { top: edge(0), left: edge(1), bottom: edge(2), right: edge(3) },
+      ymin: edge(0),
+      xmin: edge(1),
+      ymax: edge(2),
+      xmax: edge(3),
     };
   });
   return found.sort((one, other) => other.score - one.score);
 }
 
 /** Those with at least this score. */
-export function above(found: readonly Detection[], leastScore: number): Detection[] {
+export function above(found: readonly FoundBox[], leastScore: number): FoundBox[] {
   return found.filter((each) => each.score >= leastScore);
 }
 
 /** A box in whole pixels of a picture. */
-export function inPixels(box: Box, width: number, height: number): Box {
+export function inPixels({ ymin, xmin, ymax, xmax }: Corners, width: number, height: number): Corners {
   return {
-    left: Math.round(box.left * width),
-    top: Math.round(box.top * height),
-    right: Math.round(box.right * width),
-    bottom: Math.round(box.bottom * height),
+    ymin: Math.round(ymin * height),
+    xmin: Math.round(xmin * width),
+    ymax: Math.round(ymax * height),
+    xmax: Math.round(xmax * width),
   };
 }

@@ -1,6 +1,7 @@
 /** An exported model, ready to find things in pictures. It runs in a worker of this browser: no picture goes anywhere. */
 import { ApiError } from "./api";
-import { type Detection, fromOutputs, type Outputs } from "./detections";
+import type { FoundBox } from "./contract";
+import { fromOutputs, type Outputs } from "./detections";
 import type { Size } from "./resize";
 import { texts } from "./texts";
 
@@ -23,7 +24,7 @@ export type Told =
   | { kind: "failed"; message: string };
 
 export interface Found {
-  detections: Detection[];
+  detections: FoundBox[];
   /** What the model took, with making the picture as large as it wants it. */
   milliseconds: number;
 }

@@ -78,6 +78,24 @@ export function date(at: string): string {
   return DATE.format(new Date(at));
 }
 
+/** "12 Oct" in the reader's time zone; with the year where it isn't this one. */
+export function day(at: string, now: number, timeZone?: string): string {
+  const when = new Date(at);
+  const thisYear = when.getFullYear() === new Date(now).getFullYear();
+  const year = thisYear ? {} : ({ year: "numeric" } as const);
+  return when.toLocaleDateString("en-GB", {
+    day: "numeric",
+    month: "short",
+    ...year,
+    ...(timeZone ? { timeZone } : {}),
+  });
+}
+
+/** A day that is told as one, "2021-10-12" -> "12 Oct": the same wherever the reader is. */
+export function calendarDay(of: string, now: number): string {
+  return day(`${of}T12:00:00Z`, now, "UTC");
+}
+
 /** "14:40" in the reader's time zone; with the day where that isn't today, with the year where it isn't this one. */
 export function clock(at: string, now: number): string {
   const when = new Date(at);

@@ -3,11 +3,13 @@ import type { Frame } from "./contract";
 import type { Position } from "./store";
 
 export type Connection =
-  | { kind: "connecting" }
-  | { kind: "live" }
-  | { kind: "offline"; since: number; retryAt: number }
-  | { kind: "unauthorized" }
-  | { kind: "forbidden" };
+  { kind: "connecting" } | { kind: "live" } | { kind: "offline"; since: number; retryAt: number } | { kind: Refusal };
+
+/** Why the token is no good: missing, wrong or expired; its person left the team; it was revoked itself. */
+export type Refusal = "unauthorized" | "forbidden" | "revoked";
+
+export const isRefusal = (kind: Connection["kind"]): kind is Refusal =>
+  kind === "unauthorized" || kind === "forbidden" || kind === "revoked";
 
 export interface LineOwner {
   /** Takes a frame; false where frames before it are missing. */

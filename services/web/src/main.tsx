@@ -11,6 +11,7 @@ import { browserLine } from "./browser-line";
 import { Live } from "./live";
 import { Uploader } from "./sending";
 import { Sight } from "./sight";
+import { Themes } from "./theme";
 import { Ticker } from "./ticker";
 import { App } from "./ui/app";
 
@@ -24,6 +25,13 @@ const ticker = new Ticker({
   now: () => live.serverNow(),
   setTimer: (run, milliseconds) => window.setTimeout(run, milliseconds),
   clearTimer: (timer) => window.clearTimeout(timer),
+});
+
+const themes = new Themes({
+  root: document.documentElement,
+  system: matchMedia("(prefers-color-scheme: dark)"),
+  storage: () => localStorage,
+  window,
 });
 
 const api = new Api();
@@ -45,4 +53,4 @@ live.start();
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("#app is missing");
-render(<App api={api} live={live} ticker={ticker} sight={new Sight()} uploader={uploader} />, root);
+render(<App api={api} live={live} ticker={ticker} sight={new Sight()} themes={themes} uploader={uploader} />, root);

@@ -1,4 +1,4 @@
-/** The arithmetic of a grid of pictures and of the boxes on them. Pure; lengths are CSS pixels. */
+/** The arithmetic of a grid of pictures and of the ways through them. Pure; lengths are CSS pixels. */
 
 export interface Mosaic {
   columns: number;
@@ -12,18 +12,6 @@ export function mosaic(width: number, gap: number, narrowest: number, caption: n
   const columns = Math.max(2, Math.floor((width + gap) / (narrowest + gap)));
   const cellWidth = Math.max(1, (width - gap * (columns - 1)) / columns);
   return { columns, cellWidth, rowHeight: Math.round(cellWidth * 0.75) + caption };
-}
-
-export const COLOURS = 6;
-const DASHES = 3;
-
-/**
- * How a label's boxes are drawn, by its place among its dataset's labels: datasets that can be trained on together have the
- * same labels, so the same label looks the same in all of them. Past the colours, dashes tell labels apart.
- */
-export function look(label: string, labels: readonly string[]): { colour: number; dash: number } {
-  const place = Math.max(0, labels.indexOf(label));
-  return { colour: place % COLOURS, dash: Math.floor(place / COLOURS) % DASHES };
 }
 
 export type Side = "previous" | "next" | "first" | "last";

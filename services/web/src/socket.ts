@@ -3,7 +3,14 @@
  *
  * It knows nothing of what the frames mean: the owner folds them and tells whether one was missing.
  */
-import { CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, type Frame } from "./contract";
+import {
+  CLOSE_FORBIDDEN,
+  CLOSE_RESUME,
+  CLOSE_UNAUTHORIZED,
+  type Frame,
+  REASON_REVOKED,
+  SILENCE_SECONDS,
+} from "./contract";
 import type { Line, LineOwner } from "./line";
 import type { Position } from "./store";
 
@@ -19,14 +26,22 @@ export interface SocketParts {
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
-/** No frame for so long and the line is taken for dead: the server sends an empty one at least every 50 seconds. */
-const SILENCE_MS = 60_000;
+/** A network that died says no word: no frame for so long, and the line is taken for dead. */
+const SILENCE_MS = SILENCE_SECONDS * 1000;
+/** A handshake is a few bytes: where it takes longer, nobody hears it. */
+const HANDSHAKE_MS = 10_000;
+/** The first frame may be a whole season's snapshot on a slow net. */
+const FIRST_FRAME_MS = 30_000;
+/** An attempt this old may have begun on a network that is gone: a nudge makes a new one. */
+const STALE_ATTEMPT_MS = 2_000;
 
 export class LiveSocket implements Line {
   private socket: WebSocket | null = null;
   private timer: number | null = null;
   private watchdog: number | null = null;
   private failures = 0;
+  private openedAt = 0;
+  private heardAt: number | null = null;
   private offlineSince: number | null = null;
   private ended = false;
 
@@ -49,7 +64,9 @@ export class LiveSocket implements Line {
   }
 
   nudge(): void {
-    if (this.ended || this.socket !== null) return;
+    if (this.ended) return;
+    const trying = this.offlineSince !== null && this.parts.now() - this.openedAt >= STALE_ATTEMPT_MS;
+    if (this.socket !== null && !trying) return;
     this.connect(this.owner.position());
   }
 
@@ -64,9 +81,11 @@ export class LiveSocket implements Line {
     const query = from === null ? "" : `?epoch=${encodeURIComponent(from.epoch)}&seq=${from.seq}`;
     const socket = this.parts.open(this.parts.url + query);
     this.socket = socket;
+    this.openedAt = this.parts.now();
+    socket.onopen = () => this.watch(FIRST_FRAME_MS);
     socket.onmessage = (message) => this.received(message);
-    socket.onclose = (close) => this.closed(close.code);
-    this.watch();
+    socket.onclose = (close) => this.closed(close.code, close.reason);
+    this.watch(HANDSHAKE_MS);
   }
 
   private received(message: MessageEvent<unknown>): void {
@@ -86,18 +105,19 @@ export class LiveSocket implements Line {
     }
     this.failures = 0;
     this.offlineSince = null;
+    this.heardAt = this.parts.now();
     this.owner.onConnection({ kind: "live" });
-    this.watch();
+    this.watch(SILENCE_MS);
   }
 
-  private closed(code: number): void {
+  private closed(code: number, reason: string): void {
     this.drop();
     if (code === CLOSE_UNAUTHORIZED) {
       this.ended = true;
       this.owner.onConnection({ kind: "unauthorized" });
     } else if (code === CLOSE_FORBIDDEN) {
       this.ended = true;
-      this.owner.onConnection({ kind: "forbidden" });
+      this.owner.onConnection({ kind: reason === REASON_REVOKED ? "revoked" : "forbidden" });
     } else if (code === CLOSE_RESUME) {
       this.again(this.owner.position());
     } else {
@@ -125,9 +145,16 @@ export class LiveSocket implements Line {
     this.timer = this.parts.setTimer(() => this.connect(from), pause);
   }
 
-  private watch(): void {
+  private watch(milliseconds: number): void {
     if (this.watchdog !== null) this.parts.clearTimer(this.watchdog);
-    this.watchdog = this.parts.setTimer(() => this.again(this.owner.position()), SILENCE_MS);
+    this.watchdog = this.parts.setTimer(() => this.silent(), milliseconds);
+  }
+
+  /** Nothing has come in time. What is shown is as old as the last frame. */
+  private silent(): void {
+    this.drop();
+    this.offlineSince ??= this.heardAt;
+    this.pause(this.owner.position());
   }
 
   /** Lets go of the socket and the timers; a socket that was let go of can't call back. */
@@ -135,7 +162,7 @@ export class LiveSocket implements Line {
     for (const timer of [this.timer, this.watchdog]) if (timer !== null) this.parts.clearTimer(timer);
     this.timer = this.watchdog = null;
     if (this.socket !== null) {
-      this.socket.onmessage = this.socket.onclose = null;
+      this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
       this.socket.close();
       this.socket = null;
     }

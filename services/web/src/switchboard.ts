@@ -4,7 +4,7 @@
  * It folds the frames itself, so that a tab that comes later gets a snapshot at once and the server isn't asked again.
  */
 import type { Frame } from "./contract";
-import type { Connection, Line, LineOwner } from "./line";
+import { type Connection, isRefusal, type Line, type LineOwner } from "./line";
 import { EMPTY, fold, type State, toSnapshot } from "./store";
 import { clockOffset } from "./time";
 
@@ -68,7 +68,7 @@ export class Switchboard {
     this.tabs.add(tab);
     // A tab that was opened after the session had ended may have a new one.
     const kind = this.connection?.kind;
-    if (kind === undefined || kind === "unauthorized" || kind === "forbidden") this.line.start();
+    if (kind === undefined || isRefusal(kind)) this.line.start();
     else this.tell(tab);
   }
 

@@ -1,6 +1,9 @@
 /** Every sentence that the page shows, in one place: to read them through, to correct them, to translate them. */
 import { type JobView, MEANINGS, type Pause, type Plan, type QueuePlace } from "./contract";
 import { clock, clockSeconds, date, duration, minutes, roughly, size, stateName, whole } from "./format";
+import type { Theme } from "./theme";
+
+const THEME_NAMES: Readonly<Record<Theme, string>> = { system: "As the system", light: "Light", dark: "Dark" };
 
 const plural = (count: number, one: string, many: string = `${one}s`): string =>
   `${whole(count)} ${count === 1 ? one : many}`;
@@ -53,6 +56,9 @@ export const texts = {
     reserved: (seconds: number) => `${minutes(seconds)} reserved`,
     minutesTitle: (granted: number, used: number, reserved: number) =>
       `Of ${minutes(granted)} minutes granted, ${minutes(used)} are used and ${minutes(reserved)} reserved by jobs that haven’t ended.`,
+    theme: "Theme",
+    themes: THEME_NAMES,
+    themeIs: (theme: Theme) => `Theme: ${THEME_NAMES[theme]}`,
   },
 
   connection: {
@@ -61,6 +67,7 @@ export const texts = {
     offline: "Offline",
     unauthorized: "Signed out",
     forbidden: "No longer a member",
+    revoked: "Token revoked",
     liveTitle: "Changes appear here by themselves as they happen.",
     retry: (seconds: number) => (seconds > 0 ? `Trying again in ${seconds} s` : "Trying again now"),
     stale: (since: number) =>
@@ -70,8 +77,12 @@ export const texts = {
 
   signIn: {
     title: "Sign in",
-    hint: "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
-    removed: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
+    why: {
+      unauthorized:
+        "Your session is missing or has ended. Reloading the page may be enough; else paste the access token that your team was given.",
+      forbidden: "You are no longer on your team’s list of members. Ask a mentor; or paste another access token.",
+      revoked: "The token that this page used was revoked. Paste another access token, or ask a mentor for one.",
+    },
     token: "Access token",
     submit: "Sign in",
     out: "Sign out",
@@ -522,7 +533,10 @@ export const texts = {
     boxWrong: (label: string, score: string) => `${label} found where none is, score ${score}`,
     boxMissed: (label: string) => `${label} missed`,
     boxesNone: "Nothing is there, and nothing was found.",
-    legend: "Colours of the labels; true boxes are dashed",
+    legends: {
+      beside: "Colours of the labels",
+      over: "Colours of the labels; true boxes have a double line",
+    },
     due: (step: number, seconds: number | null) =>
       `The first pictures come with the checkpoint at step ${whole(step)}${seconds === null ? ", once it trains" : `, in ${roughly(seconds)}`}.`,
     dueSoon: "The first pictures come with the first checkpoint.",
@@ -637,6 +651,40 @@ export const texts = {
     capLabel: "A member’s minutes without approval",
     capHint: "A longer job waits for a mentor. Empty: no cap.",
     capNone: "no cap",
+  },
+
+  tokens: {
+    title: "Tokens for scripts and devices",
+    count: (live: number, limit: number) => `${whole(live)} of ${whole(limit)}`,
+    hint: "Such a token acts in your name, with the role that you give it, until it expires or is revoked.",
+    hintViewer: "Members and mentors can make them.",
+    none: "Your team has none.",
+    noneOfYours: "You have made none.",
+    columns: { name: "Token", expires: "Expires", used: "Last used" },
+    made: (by: string, on: string) => `made by ${by}, ${on}`,
+    refused: (by: string) => `Refused: ${by} is no longer on the team.`,
+    bound: (by: string, role: string) => `Held to ${role}, as ${by} is.`,
+    inDays: (days: number) => (days <= 1 ? "within a day" : `in ${plural(days, "day")}`),
+    unused: "Not known",
+    unusedTitle: "No use of it was heard of.",
+    name: "New token",
+    nameHint: "What it is for, such as “practice robot”.",
+    nameMissing: "Give a name.",
+    roleMeanings: { viewer: "Only looks.", member: "Brings in data, trains.", mentor: "All that you may." },
+    days: "Days",
+    daysHint: "1 to 365",
+    make: "Make",
+    secret: "The token",
+    madeNow: (name: string) => `“${name}” is made.`,
+    once: "This is shown once and kept nowhere: copy it now.",
+    use: "On a command line:",
+    command: (url: string) => `TRAINYARD_URL=${url} TRAINYARD_TOKEN=… trainyard models`,
+    done: "I have it",
+    revoke: "Revoke",
+    revokeOf: (name: string) => `Revoke ${name}`,
+    revokeTitle: (name: string) => `Revoke “${name}”?`,
+    revokeText: "Whatever uses it is refused within seconds. Jobs that it started go on.",
+    revoked: (name: string) => `“${name}” is revoked.`,
   },
 
   announcements: {

@@ -56,8 +56,8 @@ describe("detections", () => {
 
   test("are the valid ones, best first, cut off at the edges", () => {
     expect(found).toEqual([
-      { label: "ball", index: 0, score: 0.9, box: { top: 0, left: 0, bottom: 0.4, right: 1 } },
-      { label: "cube", index: 1, score: 0.4, box: { top: 0.1, left: 0.2, bottom: 0.5, right: 0.6 } },
+      { label: "ball", score: 0.9, ymin: 0, xmin: 0, ymax: 0.4, xmax: 1 },
+      { label: "cube", score: 0.4, ymin: 0.1, xmin: 0.2, ymax: 0.5, xmax: 0.6 },
     ]);
   });
 
@@ -73,11 +73,11 @@ describe("detections", () => {
   });
 
   test("in pixels of the picture", () => {
-    expect(inPixels({ left: 0.2, top: 0.1, right: 0.6, bottom: 0.5 }, 640, 480)).toEqual({
-      left: 128,
-      top: 48,
-      right: 384,
-      bottom: 240,
+    expect(inPixels({ ymin: 0.1, xmin: 0.2, ymax: 0.5, xmax: 0.6 }, 640, 480)).toEqual({
+      ymin: 48,
+      xmin: 128,
+      ymax: 240,
+      xmax: 384,
     });
   });
 });

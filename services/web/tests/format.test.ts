@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import {
+  calendarDay,
   clock,
+  day,
   duration,
   signedMinutes,
   metric,
@@ -89,3 +91,11 @@ test.each([
   [0, "0:00"],
   [-36_000, "\u2212600:00"],
 ])("%d s of a statement are %s", (seconds, shown) => expect(signedMinutes(seconds)).toBe(shown));
+
+test("a day is the reader's, unless it was told as a day", () => {
+  const now = new Date(2027, 5, 1).getTime();
+  expect(day(new Date(2027, 1, 3, 0, 5).toISOString(), now)).toBe("3 Feb");
+  expect(day(new Date(2026, 1, 3, 23, 55).toISOString(), now)).toBe("3 Feb 2026");
+  expect(calendarDay("2027-02-03", now)).toBe("3 Feb");
+  expect(calendarDay("2026-02-03", now)).toBe("3 Feb 2026");
+});

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BOX_COLOURS, coloursOf } from "../src/colours";
+import { COLOURS, DASHES, lookOf, looksOf } from "../src/colours";
 import type { EvaluationPicture, FoundBox, TrueBox } from "../src/contract";
 import {
   confusionOf,
@@ -171,17 +171,21 @@ describe("many pictures", () => {
   });
 });
 
-describe("colours of labels", () => {
+describe("looks of labels", () => {
   test("are the same in any order", () => {
-    const one = coloursOf(["Cube", "Ball"]);
-    const other = coloursOf(["Ball", "Cube", "Ball"]);
-    expect([...one].sort()).toEqual([...other].sort());
-    expect(one.get("Ball")).not.toBe(one.get("Cube"));
+    const one = looksOf(["Cube", "Ball"]);
+    const other = looksOf(["Ball", "Cube", "Ball"]);
+    expect([...one]).toEqual([...other]);
+    expect(lookOf(one, "Ball")).not.toEqual(lookOf(one, "Cube"));
+    expect(lookOf(one, "Cone")).toEqual(lookOf(one, "Ball"));
   });
 
-  test("begin again where there are more labels than colours", () => {
-    const numbers = [...coloursOf(Array.from({ length: BOX_COLOURS + 1 }, (_, place) => `label ${place}`)).values()];
-    expect(numbers.at(-1)).toBe(numbers[0]);
-    expect(new Set(numbers).size).toBe(BOX_COLOURS);
+  test("differ by colour, then by dashes, and begin again after both", () => {
+    const many = Array.from({ length: COLOURS * DASHES + 1 }, (_, place) => `label ${String(place).padStart(2, "0")}`);
+    const looks = [...looksOf(many).values()];
+    expect(new Set(looks.map((look) => JSON.stringify(look))).size).toBe(COLOURS * DASHES);
+    expect(looks[COLOURS - 1]).toEqual({ colour: COLOURS - 1, dash: 0 });
+    expect(looks[COLOURS]).toEqual({ colour: 0, dash: 1 });
+    expect(looks.at(-1)).toEqual(looks[0]);
   });
 });

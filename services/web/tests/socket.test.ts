@@ -6,8 +6,9 @@ import { EMPTY, fold, type State } from "../src/store";
 import { AT, job, snapshot } from "./samples";
 
 class FakeSocket {
+  onopen: (() => void) | null = null;
   onmessage: ((message: { data: string }) => void) | null = null;
-  onclose: ((close: { code: number }) => void) | null = null;
+  onclose: ((close: { code: number; reason: string }) => void) | null = null;
   closed = false;
 
   constructor(readonly url: string) {}
@@ -16,12 +17,16 @@ class FakeSocket {
     this.closed = true;
   }
 
+  open(): void {
+    this.onopen?.();
+  }
+
   say(frame: unknown): void {
     this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
   }
 
-  end(code: number): void {
-    this.onclose?.({ code });
+  end(code: number, reason = ""): void {
+    this.onclose?.({ code, reason });
   }
 }
 
@@ -173,10 +178,12 @@ describe("close codes", () => {
   });
 
   test.each([
-    [4001, "unauthorized"],
-    [4003, "forbidden"],
-  ])("%i ends it until it is started again", (code, kind) => {
-    world.last.end(code);
+    [4001, "", "unauthorized"],
+    [4003, "", "forbidden"],
+    [4003, "forbidden", "forbidden"],
+    [4003, "token_revoked", "revoked"],
+  ])("%i %s ends it until it is started again", (code, reason, kind) => {
+    world.last.end(code, reason);
     expect(world.connection).toEqual({ kind });
     world.pass(100_000);
     world.live.nudge();
@@ -230,21 +237,52 @@ describe("frames", () => {
 });
 
 describe("silence", () => {
-  test("for a minute means a dead line: it resumes", () => {
+  test("means a dead line: it says so, since when, and resumes", () => {
     world.last.say(snapshot({ seq: 3 }));
-    world.pass(59_000);
+    world.pass(14_000);
     world.last.say({ ...event(4), events: [] });
-    world.pass(59_000);
-    expect(world.sockets).toHaveLength(1);
-    world.pass(1_000);
+    world.pass(14_999);
+    expect(world.connection).toEqual({ kind: "live" });
+    const dead = world.last;
+    world.pass(1);
+    expect(world.connection).toEqual({ kind: "offline", since: 14_000, retryAt: 29_500 });
+    expect(dead.closed).toBe(true);
+    world.pass(500);
     expect(world.last.url).toContain("seq=3");
+    world.last.say({ ...event(4), events: [] });
     expect(world.connection).toEqual({ kind: "live" });
   });
 
-  test("again means offline", () => {
+  test("of a handshake ends the attempt, and the pauses grow", () => {
+    world.pass(9_999);
+    expect(world.connection).toEqual({ kind: "connecting" });
+    world.pass(1);
+    expect(world.connection).toEqual({ kind: "offline", since: 10_000, retryAt: 10_500 });
+    world.pass(500 + 10_000);
+    expect(world.connection).toEqual({ kind: "offline", since: 10_000, retryAt: 21_500 });
+  });
+
+  test("after a handshake may be longer: a first snapshot is large", () => {
+    world.pass(9_000);
+    world.last.open();
+    world.pass(29_000);
+    expect(world.sockets).toHaveLength(1);
     world.last.say(snapshot());
-    world.pass(120_000);
-    expect(world.connections.map((connection) => connection.kind)).toContain("offline");
+    expect(world.connection).toEqual({ kind: "live" });
+  });
+
+  test("a nudge gives up an attempt that may have begun on a network that is gone", () => {
+    world.last.say(snapshot({ seq: 3 }));
+    world.pass(15_500);
+    const hung = world.last;
+    world.pass(1_999);
+    world.live.nudge();
+    expect(world.last).toBe(hung);
+    world.pass(1);
+    world.live.nudge();
+    expect(hung.closed).toBe(true);
+    expect(world.last).not.toBe(hung);
+    expect(world.last.url).toContain("seq=3");
   });
 });
 

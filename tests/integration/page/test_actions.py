@@ -72,25 +72,6 @@ def test_several_are_stopped_at_once_after_a_question(page: Page, room: Room) ->
         expect(_row(page, job_id)).to_have_count(0, timeout=SOON)
 
 
-def test_try_again_later_names_the_limit_counts_down_and_starts_when_there_is_room(page: Page, room: Room) -> None:
-    label = "late"
-    job = room.do(room.scenes.submitted("Too early", label))
-    assert job["state"] == "TRY_AGAIN_LATER"
-    _models(page)
-    row = _row(page, job["id"])
-    explanation = row.get_by_test_id("explanation")
-    expect(explanation).to_contain_text("No trainer that takes jobs could hold this one", timeout=SOON)
-    expect(explanation).to_contain_text(re.compile(r"Try again in 0:\d\d\."))
-    before = explanation.inner_text()
-    expect(explanation).not_to_have_text(before, timeout=SOON)
-
-    row.get_by_test_id("start-when-room").check()
-    expect(explanation).to_contain_text("It starts by itself as soon as there is room", timeout=SOON)
-    expect(row.get_by_test_id("start-when-room")).to_be_checked()
-    room.do(room.scenes.trainer(label))
-    expect(row.get_by_test_id("job-state")).to_have_attribute("data-state", "PREPARING", timeout=30_000)
-
-
 def test_a_retry_that_still_finds_no_room_says_so(page: Page, room: Room) -> None:
     job_id = room.do(room.scenes.try_again_later("Still no room"))
     _models(page)

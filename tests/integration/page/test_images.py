@@ -65,8 +65,8 @@ def test_pictures_have_their_boxes_and_the_worst_come_first(images: Page) -> Non
     expect(_errors(images, 0)).to_have_text("nothing there")
     sides = images.locator("[data-testid=picture][data-number='3'] .boxed")
     expect(sides).to_have_count(2)
-    expect(sides.nth(0).locator(".is-truth")).to_have_count(2)
-    expect(sides.nth(1).locator(".box-shape:not(.is-truth)")).to_have_count(2)
+    expect(sides.nth(0).get_by_test_id("box")).to_have_count(2)
+    expect(sides.nth(1).get_by_test_id("box")).to_have_count(2)
     expect(sides.nth(1).locator(".box-tag")).to_have_text(["0.73", "✕ 0.73"])
     loaded = "image => image.complete && image.naturalWidth"
     assert sides.nth(0).locator("img").evaluate(loaded) == 640
@@ -74,7 +74,8 @@ def test_pictures_have_their_boxes_and_the_worst_come_first(images: Page) -> Non
     assert _order(images) == list(range(12))
     images.get_by_role("button", name="Overlaid").click()
     expect(sides).to_have_count(1)
-    expect(sides.first.locator(".box-shape")).to_have_count(4)
+    expect(sides.first.get_by_test_id("box")).to_have_count(4)
+    expect(sides.first.locator(".box-shape.is-truth")).to_have_count(2)
 
 
 def test_boxes_lie_where_the_objects_are(images: Page) -> None:
@@ -127,7 +128,7 @@ def test_the_threshold_decides_what_counts(images: Page) -> None:
     assert _order(images)[:4] == [3, 5, 7, 0]
     assert _counts(images) == [["7", "0", "1"], ["1", "5", "0"], ["1", "0", "–"]]
     score.fill("0.9")
-    expect(images.locator(".tile .box-shape:not(.is-truth)")).to_have_count(0)
+    expect(images.locator(".tile .side:last-child .box-shape")).to_have_count(0)
     assert _counts(images) == [["0", "0", "8"], ["0", "0", "6"], ["0", "0", "–"]]
     row = images.get_by_test_id("label-figures").locator("tbody tr").first.locator("td")
     expect(row).to_have_text(["8", "–", "0 %", re.compile(r"0\.\d{3}")])

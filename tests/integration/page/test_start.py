@@ -10,27 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Error, Page, Request, Route, expect
 
-from tests.integration.page.conftest import SOON
-from tests.support.room import Room
-
-
-@pytest.fixture
-def form(page: Page, room: Room) -> Page:
-    """The form with a dataset chosen and its plan there."""
-    room.do(room.scenes.dataset("Field photos"))
-    page.get_by_role("navigation").get_by_role("link", name="Start Training").click()
-    expect(page.get_by_test_id("start-submit")).to_be_disabled()
-    page.get_by_test_id("dataset-choice").get_by_label("Field photos").check()
-    expect(page.get_by_test_id("plan-sentences")).to_contain_text("32 training pictures", timeout=SOON)
-    return page
-
-
-def _usable(page: Page) -> None:
-    """Nothing is grey: every field takes input, the rest of the page can be reached."""
-    for name in ("description", "steps", "max-minutes", "when-room"):
-        expect(page.get_by_test_id(name)).to_be_enabled()
-    page.get_by_role("navigation").get_by_role("link", name="Models").click()
-    expect(page.locator("h1")).to_have_text("Models")
+from tests.integration.page.conftest import SOON, expect_usable
 
 
 def test_the_figures_are_the_manual_s_and_follow_what_is_typed(form: Page) -> None:
@@ -102,59 +82,7 @@ def test_an_error_of_the_server_stands_at_its_field(form: Page, field: str, valu
     expect(box).to_have_attribute("aria-invalid", "true", timeout=SOON)
     expect(form.locator(f"[id='{box.get_attribute('aria-describedby')}']")).to_contain_text(message)
     expect(form.get_by_test_id("start-submit")).to_be_enabled()
-    _usable(form)
-
-
-def test_it_starts_and_the_page_is_in_use_at_once(form: Page) -> None:
-    form.get_by_test_id("description").fill("Never grey")
-    form.get_by_test_id("start-submit").click()
-    row = form.get_by_test_id("model-row").filter(has_text="Never grey")
-    expect(row.get_by_test_id("job-state")).to_be_visible(timeout=SOON)
-    form.get_by_role("navigation").get_by_role("link", name="Start Training").click()
-    expect(form.get_by_test_id("description")).to_be_enabled()
-
-
-def test_a_request_that_fails_is_told_and_leaves_the_form_usable(form: Page) -> None:
-    form.route("**/api/jobs", lambda route: route.fulfill(status=500, body="no JSON at all"))
-    form.get_by_test_id("description").fill("Fails")
-    form.get_by_test_id("start-submit").click()
-    expect(form.get_by_test_id("start-error")).to_contain_text("HTTP 500", timeout=SOON)
-    expect(form.get_by_test_id("start-submit")).to_be_enabled()
-    _usable(form)
-
-
-def test_a_connection_that_drops_starts_one_job_however_often_it_is_pressed(form: Page, room: Room) -> None:
-    """The answer is lost on its way, not the request: the job exists when the user presses again."""
-    lost: list[str] = []
-
-    def lose(route: Route) -> None:
-        if not lost:
-            lost.append(route.fetch().text())
-            route.abort("connectionreset")
-        else:
-            route.continue_()
-
-    form.route("**/api/jobs", lose)
-    form.get_by_test_id("description").fill("Just one")
-    form.get_by_test_id("start-submit").click()
-    expect(form.get_by_test_id("start-error")).to_contain_text("can’t be reached", timeout=SOON)
-    form.get_by_test_id("start-submit").click()
-    row = form.get_by_test_id("model-row").filter(has_text="Just one")
-    expect(row).to_have_count(1, timeout=SOON)
-    assert row.get_attribute("data-model-id") == json.loads(lost[0])["job"]["id"]
-
-
-def test_a_request_without_an_answer_keeps_nobody_waiting(form: Page) -> None:
-    held: list[Route] = []
-    form.route("**/api/jobs", lambda route: held.append(route))
-    form.get_by_test_id("description").fill("No answer")
-    form.get_by_test_id("start-submit").click()
-    # Meanwhile all can be changed, and after twenty seconds it can be sent again.
-    form.get_by_test_id("max-minutes").fill("7")
-    expect(form.get_by_test_id("start-error")).to_contain_text("No answer within 20 seconds", timeout=25_000)
-    expect(form.get_by_test_id("start-submit")).to_be_enabled()
-    held[0].abort()
-    _usable(form)
+    expect_usable(form)
 
 
 def test_what_fails_after_the_page_was_left_is_told_there(form: Page) -> None:

@@ -65,23 +65,6 @@ def test_a_state_says_what_it_means_and_what_can_be_done(
     expect(detail.get_by_test_id("minutes-card")).to_be_visible()
 
 
-def test_a_running_model_moves_each_second(page: Page, room: Room) -> None:
-    # One of its own: that of the other scenes may have come to its last step by now.
-    row = page.locator(f"[data-model-id='{room.do(room.scenes.running())}']")
-    steps, time = row.get_by_test_id("steps-completed"), row.get_by_test_id("training-time")
-    before = steps.inner_text(), time.inner_text()
-    expect(steps).not_to_have_text(before[0], timeout=SOON)
-    expect(time).not_to_have_text(before[1], timeout=SOON)
-
-
-def test_a_failure_tells_reason_remedy_and_log(page: Page, states: dict[JobState, str]) -> None:
-    page.goto(f"{page.url.split('#')[0]}#/models/{states[JobState.FAILED]}")
-    card = page.get_by_test_id("failure")
-    expect(card).to_contain_text("Look at the dataset's warnings", timeout=SOON)
-    expect(card).to_contain_text("Its last checkpoint, at step 100, is kept")
-    expect(card.locator("pre")).to_contain_text("the loss is not a number", timeout=SOON)
-
-
 def test_minutes_add_up_and_say_why(page: Page, states: dict[JobState, str]) -> None:
     page.goto(f"{page.url.split('#')[0]}#/models/{states[JobState.STOPPED]}")
     card = page.get_by_test_id("minutes-card")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
+from shared.contract.stream import SILENCE_SECONDS
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
 from tests.support.browser import open_page
 from tests.support.room import Gateway, Room
 from tests.support.running import token
-from tests.support.scheduling import until
+from tests.support.scheduling import ScriptedTrainer, until
+from tests.support.wifi import Wifi
+
+_CUT_SECONDS = 60
+_CAME = 10  # jobs that come while the network is cut
+_TALL: ViewportSize = {"width": 1280, "height": 10_000}  # what is out of sight doesn't tick
 
 _NO_SHARED_WORKER = "delete window.SharedWorker"
 # As where a setting or a policy forbids it: it is there, and its script doesn't run.
@@ -35,11 +42,6 @@ async def _ask_clients(room: Room) -> int:
 
 def _clients(room: Room) -> int:
     return room.do(_ask_clients(room))
-
-
-def _shown(page: Page) -> list[str]:
-    """All that the Models page tells, row by row."""
-    return page.get_by_test_id("model-row").all_inner_texts()
 
 
 def _live(page: Page) -> None:
@@ -75,42 +77,95 @@ def test_without_a_shared_worker_each_tab_has_its_own(
         assert _clients(room) == 2
 
 
-def test_a_break_under_load_leaves_the_page_as_if_loaded_afresh(browser: Browser, room: Room) -> None:
-    """Its own door, so that only this page is cut off; meanwhile jobs come, move, end and are deleted."""
-    door = room.door("mentor", name="Cut off")
+@pytest.fixture
+def wifi(room: Room) -> Iterator[Wifi]:
+    """A mentor's way to the gateway, which can die."""
+    between = Wifi(room.door("mentor", name="Cut off").port)
+    room.do(between.start())
+    yield between
+    room.do(between.end())
+
+
+@pytest.mark.timeout(240)
+def test_a_minute_without_network_under_load_leaves_the_page_as_if_loaded_afresh(
+    browser: Browser, room: Room, wifi: Wifi
+) -> None:
+    """Nobody tells the page that its Wi-Fi has died. Meanwhile jobs come, move, end and are deleted, and so do datasets."""
     scenes = room.scenes
     doomed = room.do(scenes.try_again_later("Deleted meanwhile"))
     moving, trainer = room.do(scenes.run("Moves meanwhile", steps=100))
-    with browser.new_context() as context, open_page(context, f"{door.url}/#/models") as page:
-        _live(page)
+    with (
+        browser.new_context(viewport=_TALL) as context,
+        open_page(context, f"{wifi.url}/#/models") as page,
+        open_page(context, f"{wifi.url}/#/models/{moving}/graphs") as graphs,
+    ):
+        for tab in (page, graphs):
+            _live(tab)
         expect(page.locator(f"[data-model-id='{doomed}']")).to_be_visible()
-        door.end()
-        marker = page.get_by_test_id("connection")
-        expect(marker).to_contain_text("Offline", timeout=SOON)
-        expect(page.get_by_text("what you see may be out of date")).to_be_visible(timeout=SOON)
+        expect(graphs.get_by_test_id("metrics")).to_contain_text("Step 100", timeout=SOON)
 
-        async def load() -> None:
-            await room.platform.api("DELETE", f"/jobs/{doomed}", expect=204)
-            for step in range(110, 400, 10):
-                await scenes.progress(trainer, moving, step)
-                if step % 100 == 0:
-                    await scenes.checkpoint(trainer, moving, step)
-                await asyncio.sleep(0.02)
-            for number in range(5):
-                await scenes.queued(f"Came meanwhile {number}")
-            await scenes.checkpoint(trainer, moving, 600)
-            await scenes.succeed(moving, trainer)
+        room.do(wifi.die())
+        load = room.begin(_load(room, moving, trainer, doomed))
+        for tab in (page, graphs):
+            expect(tab.get_by_test_id("connection")).to_contain_text("Offline", timeout=1000 * SILENCE_SECONDS + SOON)
+            expect(tab.get_by_text("what you see may be out of date")).to_be_visible(timeout=SOON)
+        load.result(2 * _CUT_SECONDS)
+        expect(page.get_by_text("Came meanwhile")).to_have_count(0)  # the cut was one
+        expect(page.locator(f"[data-model-id='{doomed}']")).to_be_visible()
 
-        room.do(load())
-        room.do(asyncio.to_thread(door.start))
-        _live(page)
-        expect(page.get_by_text("Came meanwhile 4")).to_be_visible(timeout=SOON)
-        expect(page.locator(f"[data-model-id='{doomed}']")).to_have_count(0)
-        with browser.new_context() as other, open_page(other, f"{door.url}/#/models") as fresh:
-            _live(fresh)
-            expect(fresh.get_by_text("Came meanwhile 4")).to_be_visible(timeout=SOON)
-            expect(page.get_by_test_id("model-row")).to_have_count(len(_shown(fresh)), timeout=SOON)
-            assert _still(_shown(page)) == _still(_shown(fresh))
+        room.do(wifi.come_back())
+        with browser.new_context(viewport=_TALL) as other, open_page(other, f"{wifi.url}/#/models") as fresh:
+            for tab in (page, graphs, fresh):
+                _live(tab)
+            expect(page.locator(f"[data-model-id='{doomed}']")).to_have_count(0)
+            expect(page.get_by_text("Came meanwhile")).to_have_count(_CAME)
+            _alike(page, fresh)
+            fresh.goto(graphs.url)
+            expect(graphs.get_by_test_id("metrics")).to_contain_text("Step 600", timeout=SOON)
+            _alike(graphs, fresh)
+            for section in ("Datasets", "Team"):
+                for tab in (page, fresh):
+                    tab.get_by_role("navigation").get_by_role("link", name=section).click()
+                    expect(tab.locator(".waiting")).to_have_count(0, timeout=SOON)
+                _alike(page, fresh)
+
+
+async def _load(room: Room, moving: str, trainer: ScriptedTrainer, doomed: str) -> None:
+    """All that can happen to a team, spread over a minute."""
+    scenes, api = room.scenes, room.platform.api
+    seconds = _CUT_SECONDS / _CAME
+    dataset = await scenes.dataset("Gone meanwhile")
+    for number in range(_CAME):
+        began = asyncio.get_running_loop().time()
+        if number == 1:
+            await api("DELETE", f"/jobs/{doomed}", expect=204)
+            url = f"{room.platform.dataset.url}/api/datasets/{dataset}"
+            assert (await room.platform.call("DELETE", url))[0] == 204
+            await scenes.dataset("Uploaded meanwhile")
+        job_id = await scenes.queued(f"Came meanwhile {number}")
+        if number % 2:
+            await api("POST", f"/jobs/{job_id}/stop")
+        if number == 3:
+            await scenes.succeeded("Done meanwhile")
+            await scenes.failed()
+        for step in range(100 + 40 * number, 100 + 40 * number + 40, 4):
+            await scenes.progress(trainer, moving, step)
+            if step % 100 == 0:
+                await scenes.checkpoint(trainer, moving, step)
+            await asyncio.sleep(max(0.0, began + seconds - asyncio.get_running_loop().time()) / 10)
+        await asyncio.sleep(max(0.0, began + seconds - asyncio.get_running_loop().time()))
+    await scenes.checkpoint(trainer, moving, 600)
+    await scenes.succeed(moving, trainer)
+
+
+def _alike(page: Page, fresh: Page) -> None:
+    """Both tell the same, to the letter, at some moment soon: what ticks by itself doesn't tick in both at once."""
+    for _ in range(50):
+        shown, loaded = (tab.locator("main").inner_text() for tab in (page, fresh))
+        if shown == loaded:
+            return
+        page.wait_for_timeout(200)
+    assert shown.splitlines() == loaded.splitlines()
 
 
 def test_signing_out_and_in_reaches_every_tab(browser: Browser, doors: dict[Role, Gateway], room: Room) -> None:
@@ -168,10 +223,3 @@ def _nobody_is_connected(room: Room) -> None:
         return await _ask_clients(room) == 0
 
     room.do(until(nobody))
-
-
-def _still(rows: list[str]) -> list[str]:
-    """Rows without what moves by itself: jobs that run, and forecasts that count down."""
-    return [
-        row for row in rows if not re.search(r"RUNNING|STOP REQUESTED|STOPPING|Try again|any moment|starts|ends", row)
-    ]

@@ -133,7 +133,7 @@ def test_the_browser_finds_what_litert_finds_in_python(tab: Page, exported: Path
         sure = [each for each in some if each.score >= 0.55]
         assert len(sure) >= 3, "the picture shows too little to compare anything"
         assert not [each for each in sure if not any(_same(each, other) for other in others)]
-    expect(tab.get_by_test_id("try-box")).to_have_count(len(found))
+    expect(tab.get_by_test_id("try-it").get_by_test_id("box")).to_have_count(len(found))
     expect(tab.get_by_test_id("try-summary")).to_contain_text(f"{len(found)} of ")
 
 
@@ -261,7 +261,7 @@ def test_the_webcam_once_it_is_allowed(browser: Browser, doors: dict[Role, Gatew
         expect(summary).to_contain_text("It took", timeout=LOADED)
         expect(_hint(page)).to_contain_text("isn’t uploaded")
         _least(page, 0)
-        expect(page.get_by_test_id("try-box").first).to_be_attached()
+        expect(page.get_by_test_id("try-it").get_by_test_id("box").first).to_be_attached()
         # It goes on looking: the time that it takes differs from one look to the next.
         before = summary.inner_text()
         expect(summary).not_to_have_text(before, timeout=SOON)

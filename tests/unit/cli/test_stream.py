@@ -15,7 +15,14 @@ from services.cli.config import Server
 from services.cli.stream import LONGEST_PAUSE_SECONDS, Folded, Offline, Stream, Update
 from shared.contract.errors import UserError
 from shared.contract.jobs import JobState
-from shared.contract.stream import CLOSE_FORBIDDEN, CLOSE_RESUME, CLOSE_UNAUTHORIZED, ModelPut
+from shared.contract.stream import (
+    CLOSE_FORBIDDEN,
+    CLOSE_RESUME,
+    CLOSE_UNAUTHORIZED,
+    REASON_FORMER,
+    REASON_REVOKED,
+    ModelPut,
+)
 from tests.support.answers import job_view, progress_at
 from tests.support.fake_platform import FakePlatform, bad_gateway
 
@@ -142,12 +149,22 @@ async def test_a_token_that_is_not_accepted_ends_it(platform: FakePlatform) -> N
     assert caught.value.code == "unauthorized"
 
 
-@pytest.mark.parametrize(("close_code", "code"), [(CLOSE_UNAUTHORIZED, "unauthorized"), (CLOSE_FORBIDDEN, "forbidden")])
-async def test_a_token_that_is_no_longer_good_ends_it(platform: FakePlatform, close_code: int, code: str) -> None:
+@pytest.mark.parametrize(
+    ("close_code", "reason", "code"),
+    [
+        (CLOSE_UNAUTHORIZED, "", "unauthorized"),
+        (CLOSE_FORBIDDEN, "", "forbidden"),
+        (CLOSE_FORBIDDEN, REASON_FORMER, "forbidden"),
+        (CLOSE_FORBIDDEN, REASON_REVOKED, "token_revoked"),
+    ],
+)
+async def test_a_token_that_is_no_longer_good_ends_it(
+    platform: FakePlatform, close_code: int, reason: str, code: str
+) -> None:
     async with following(platform.url, platform.token) as updates:
         await folded(updates)
         await off_loop(platform.wait_connected)
-        await off_loop(platform.hang_up, close_code)
+        await off_loop(platform.hang_up, close_code, reason)
         with pytest.raises(UserError) as caught:
             await anext(updates)
     assert caught.value.code == code

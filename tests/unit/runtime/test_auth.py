@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract.errors import UserError
-from shared.runtime.auth import Principal, Role, mint, require, verify
+from shared.runtime.auth import Principal, Role, TokenId, in_person, mint, require, verify
 
 SECRET = "a-secret-of-more-than-32-characters"
 OTHER = "another-secret-of-more-than-32-characters"
@@ -81,6 +81,29 @@ def test_a_changed_token_is_refused() -> None:
 @given(st.text(max_size=60) | st.just("a\udcff.b.c"))
 def test_no_text_does_worse_than_be_refused(token: str) -> None:
     refused(token)
+
+
+def test_a_token_that_can_be_revoked_has_an_id_and_is_the_same_each_time_it_is_made() -> None:
+    def made(token: TokenId | None) -> str:
+        lifetime = timedelta(days=36_500)
+        return mint(SECRET, team="demo", role="member", name="Ada", now=PAST, lifetime=lifetime, token=token)
+
+    one = TokenId(id="t1", listed=3)
+    assert verify(SECRET, made(one)).token == one
+    assert verify(SECRET, made(None)).token is None
+    assert made(one) == made(one) != made(TokenId(id="t1", listed=4))
+
+
+@pytest.mark.parametrize("claims", [{"jti": "t1"}, {"jti": "t1", "listed": "3"}, {"jti": 7, "listed": 3}])
+def test_an_id_says_with_which_list_it_came(claims: dict[str, object]) -> None:
+    refused(jwt.encode({**CLAIMS, **claims}, SECRET, algorithm="HS256"))
+
+
+def test_a_script_s_token_is_no_person() -> None:
+    in_person(Principal(team="demo", role="member", name="Ada"))
+    with pytest.raises(UserError) as error:
+        in_person(Principal(team="demo", role="mentor", name="Ada", token=TokenId(id="t1", listed=3)))
+    assert (error.value.status, error.value.code, error.value.field) == (403, "forbidden", "token")
 
 
 def test_a_role_includes_those_before_it() -> None:

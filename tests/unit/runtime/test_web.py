@@ -172,7 +172,13 @@ class TestIdentity:
     async def test_a_bearer_token_speaks_for_its_team(self, client: Client) -> None:
         for scheme in ("Bearer", "bearer"):
             response = await client.get("/api/me", headers={"Authorization": f"{scheme}  {TOKEN} "})
-            assert await response.json() == {"team": "demo", "role": "member", "name": "Ada", "expires": None}
+            assert await response.json() == {
+                "team": "demo",
+                "role": "member",
+                "name": "Ada",
+                "expires": None,
+                "token": None,
+            }
 
     async def test_without_a_token_nothing_is_told_not_even_what_exists(self, client: Client) -> None:
         for path in ("/api/me", "/api/nowhere", "/"):

@@ -14,7 +14,7 @@ from services.scheduler.outlook import Look, told
 from services.scheduler.plan import ActiveJob, Snapshot, Trainer, WaitingJob
 from services.scheduler.teller import Teller
 from shared.contract.api.room import RoomAnswer
-from shared.contract.events import AnnouncementsChanged, Message, QueueMoved, RoomMoved, TeamChanged
+from shared.contract.events import Message, QueueMoved, RoomMoved, TeamChanged
 from shared.contract.jobs import JobState
 from shared.contract.views import TeamView
 from shared.contract.wire import Envelope
@@ -151,16 +151,6 @@ class Teams:
         return TeamView(team=team, granted_seconds=0, used_seconds=0, reserved_seconds=0, balance_seconds=0)
 
 
-class Members:
-    async def lists(self) -> list[object]:
-        return []
-
-
-class Announcements:
-    async def told(self) -> AnnouncementsChanged:
-        return AnnouncementsChanged(announcements=[], version=0)
-
-
 class Clock:
     """Goes on as it is told."""
 
@@ -179,8 +169,7 @@ async def test_all_are_told_once_whenever_what_is_shown_of_the_room_has_changed(
     teller = Teller(
         board=cast(Any, room),
         teams=cast(Any, Teams()),
-        members=cast(Any, Members()),
-        announcements=cast(Any, Announcements()),
+        lists=(),
         bus=cast(Any, bus),
         clock=cast(Any, clock),
         term=lambda: term[0],

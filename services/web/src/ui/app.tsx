@@ -2,7 +2,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
 import { type Api, ApiError } from "../api";
-import type { Session } from "../contract";
+import { REASON_REVOKED, type Session } from "../contract";
+import { isRefusal, type Refusal } from "../line";
 import type { Live } from "../live";
 import { news } from "../news";
 import { hashOf, parseRoute, type Route } from "../route";
@@ -10,6 +11,7 @@ import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
 import type { Uploader } from "../sending";
 import type { Sight } from "../sight";
+import type { Themes } from "../theme";
 import type { Ticker } from "../ticker";
 import { AnnouncementBanners } from "./announcements";
 import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
@@ -34,14 +36,15 @@ interface Props {
   live: Live;
   ticker: Ticker;
   sight: Sight;
+  themes: Themes;
   uploader: Uploader;
 }
 
-export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element {
+export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.Element {
   const connection = useLive(live, (view) => view.connection.kind);
   const route = useRoute();
   const [session, setSession] = useState<Session | null>(null);
-  const [refused, setRefused] = useState<"unauthorized" | "forbidden" | null>(null);
+  const [refused, setRefused] = useState<Refusal | null>(null);
   const [toasts, setToasts] = useState<Toast[]>([]);
 
   const tell = useCallback((tone: Tone, message: string) => {
@@ -57,7 +60,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
     } catch (error) {
       // Only the name and the role are missing then: the stream tells the team, the server guards what is allowed.
       if (!(error instanceof ApiError)) return;
-      if (error.status === 401) setRefused("unauthorized");
+      if (error.status === 401) setRefused(error.code === REASON_REVOKED ? "revoked" : "unauthorized");
       if (error.status === 403) setRefused("forbidden");
     }
   }, [api]);
@@ -81,10 +84,10 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
   }, []);
 
   const page = useMemo<Page>(
-    () => ({ api, live, ticker, sight, uploader, session, tell }),
-    [api, live, ticker, sight, uploader, session, tell],
+    () => ({ api, live, ticker, sight, themes, uploader, session, tell }),
+    [api, live, ticker, sight, themes, uploader, session, tell],
   );
-  const signedOut = connection === "unauthorized" || connection === "forbidden" ? connection : refused;
+  const signedOut = isRefusal(connection) ? connection : refused;
   return (
     <PageContext.Provider value={page}>
       <a class="skip" href="#main" onClick={focusMain}>
@@ -94,7 +97,7 @@ export function App({ api, live, ticker, sight, uploader }: Props): JSX.Element 
       <main id="main" tabIndex={-1}>
         {signedOut !== null ? (
           <SignIn
-            removed={signedOut === "forbidden"}
+            why={signedOut}
             onDone={() => {
               void who();
               live.restart();

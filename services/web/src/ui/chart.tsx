@@ -6,6 +6,7 @@ import "uplot/dist/uPlot.min.css";
 import { metric, whole } from "../format";
 import type { ChartData, Series } from "../series";
 import { texts } from "../texts";
+import { useThemes } from "./context";
 
 interface Props {
   title: string;
@@ -57,13 +58,13 @@ export function Chart(props: Props): JSX.Element {
   const plot = useRef<uPlot | null>(null);
   const [pointed, setPointed] = useState<number | null>(null);
   const [off, setOff] = useState<ReadonlySet<string>>(() => new Set(hidden));
-  const scheme = useColorScheme();
+  const { dark } = useThemes();
   const keys = data.series.map((series) => series.key).join("\n");
   const table = useMemo<uPlot.AlignedData>(() => [data.steps, ...data.series.map((series) => series.values)], [data]);
   const latest = useRef<Latest>({ table, off, range, zoom, onZoom, marked, onChoose });
   latest.current = { table, off, range, zoom, onZoom, marked, onChoose };
 
-  // A new drawing where series, scheme or the axis change; new points alone only replace the data.
+  // A new drawing where series, theme or the axis change; new points alone only replace the data.
   useEffect(() => {
     const element = box.current;
     if (element === null) return undefined;
@@ -85,7 +86,7 @@ export function Chart(props: Props): JSX.Element {
       drawn.destroy();
       plot.current = null;
     };
-  }, [keys, lastStep, scheme, log, height]);
+  }, [keys, lastStep, dark, log, height]);
 
   useEffect(() => {
     plot.current?.setData(latest.current.table); // which looks at the ranges anew
@@ -168,7 +169,7 @@ function mark(drawn: uPlot, step: number | null): void {
   const x = Math.round(drawn.valToPos(step, "x", true));
   const { ctx } = drawn;
   ctx.save();
-  ctx.strokeStyle = getComputedStyle(drawn.root).getPropertyValue("--accent").trim();
+  ctx.strokeStyle = colourIn(drawn.root, "--accent");
   ctx.globalAlpha = 0.5;
   ctx.lineWidth = 2 * uPlot.pxRatio;
   ctx.beginPath();
@@ -184,9 +185,8 @@ function describe(
   { lastStep, log, height }: { lastStep: number; log: boolean; height: number },
   latest: { readonly current: Latest },
 ): uPlot.Options {
-  const style = getComputedStyle(element);
-  const color = (name: string) => style.getPropertyValue(name).trim();
-  const font = `12px ${style.fontFamily}`;
+  const color = (name: string) => colourIn(element, name);
+  const font = `12px ${getComputedStyle(element).fontFamily}`;
   const axis = { stroke: color("--muted"), font, ticks: { show: false }, grid: { stroke: color("--grid"), width: 1 } };
   const y: uPlot.Scale = log
     ? { distr: 3 }
@@ -230,15 +230,12 @@ function describe(
   };
 }
 
-function useColorScheme(): boolean {
-  const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
-  const [dark, setDark] = useState(query.matches);
-  useEffect(() => {
-    const changed = () => setDark(query.matches);
-    query.addEventListener("change", changed);
-    return () => query.removeEventListener("change", changed);
-  }, [query]);
-  return dark;
+/** A colour of the styles, as a canvas takes it: what light-dark() says is known of a property in use alone. */
+function colourIn(element: HTMLElement, name: string): string {
+  element.style.color = `var(${name})`;
+  const { color } = getComputedStyle(element);
+  element.style.color = "";
+  return color;
 }
 
 function lastOf(values: readonly (number | null)[]): number | null {

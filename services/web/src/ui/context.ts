@@ -7,6 +7,7 @@ import type { Live, View } from "../live";
 import { parseRoute, type Route } from "../route";
 import type { Uploader } from "../sending";
 import type { Sight } from "../sight";
+import type { Themes } from "../theme";
 import type { Ticker } from "../ticker";
 
 export type Tone = "good" | "bad" | "plain";
@@ -17,6 +18,7 @@ export interface Page {
   live: Live;
   ticker: Ticker;
   sight: Sight;
+  themes: Themes;
   uploader: Uploader;
   session: Session | null;
   tell: (tone: Tone, message: string) => void;
@@ -31,6 +33,14 @@ export function usePage(): Page {
   const page = useContext(PageContext);
   if (page === null) throw new Error("usePage outside of PageContext");
   return page;
+}
+
+/** The themes; renders again when another one is shown. */
+export function useThemes(): Themes {
+  const { themes } = usePage();
+  const [, redraw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => themes.subscribe(() => redraw(0)), [themes]);
+  return themes;
 }
 
 /** A part of the live data: renders again when that part has changed, at most once per drawn frame. */

@@ -1,11 +1,12 @@
 /** Beside a dataset's pictures: what to look at, labels by pool, sizes, how it came in, who uses it. */
 import type { ComponentChildren, JSX } from "preact";
+import { lookOf, looksOf } from "../colours";
 import type { DatasetAnswer, DatasetStatistics, DatasetView, Finding } from "../contract";
 import { whole } from "../format";
-import { look } from "../mosaic";
 import { hashOf, type PictureFilter } from "../route";
 import { texts } from "../texts";
 import { Icon, Waiting } from "./bits";
+import { Swatch } from "./boxes";
 import { usePage } from "./context";
 import { useFetched } from "./fetched";
 import { ImportSummary } from "./import-report";
@@ -137,7 +138,7 @@ interface LabelsProps {
 }
 
 function Labels({ dataset, statistics, filter, onFilter }: LabelsProps): JSX.Element {
-  const names = dataset.labels.map((label) => label.name);
+  const looks = looksOf(dataset.labels.map((label) => label.name));
   const most = Math.max(1, ...dataset.labels.map((label) => label.train + label.eval));
   const seen = new Map(statistics?.labels.map((label) => [label.name, label]));
   const pools = ["train", "eval"] as const;
@@ -157,7 +158,6 @@ function Labels({ dataset, statistics, filter, onFilter }: LabelsProps): JSX.Ele
         </thead>
         <tbody>
           {dataset.labels.map((label) => {
-            const { colour, dash } = look(label.name, names);
             const chosen = filter.label === label.name;
             return (
               <tr key={label.name} class={chosen ? "chosen" : ""}>
@@ -167,10 +167,10 @@ function Labels({ dataset, statistics, filter, onFilter }: LabelsProps): JSX.Ele
                     aria-pressed={chosen}
                     onClick={() => onFilter({ label: chosen ? null : label.name, negatives: false })}
                   >
-                    <span class={`swatch label-${colour} dash-${dash}`} />
+                    <Swatch look={lookOf(looks, label.name)} />
                     <span class="breaks">{label.name}</span>
                   </button>
-                  <span class={`label-bar label-${colour}`} aria-hidden="true">
+                  <span class="label-bar" aria-hidden="true">
                     <span style={{ transform: `scaleX(${(label.train + label.eval) / most})` }} />
                   </span>
                 </th>
@@ -201,7 +201,7 @@ function Labels({ dataset, statistics, filter, onFilter }: LabelsProps): JSX.Ele
                 aria-pressed={filter.negatives}
                 onClick={() => onFilter({ label: null, negatives: !filter.negatives })}
               >
-                <span class="swatch is-none" />
+                <span class="box-swatch is-none" />
                 {texts.dataset.negatives}
               </button>
             </th>

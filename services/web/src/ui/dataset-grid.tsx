@@ -3,13 +3,14 @@ import type { JSX } from "preact";
 import { memo } from "./memo";
 import { useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { asApiError } from "../api";
+import { lookOf, type Looks, looksOf } from "../colours";
 import type { DatasetPicture } from "../contract";
 import { mosaic } from "../mosaic";
 import { Ranges } from "../ranges";
 import type { PictureFilter } from "../route";
 import { Slots } from "../slots";
 import { texts } from "../texts";
-import { Boxes } from "./dataset-boxes";
+import { Boxes, type DrawnBox } from "./boxes";
 import { usePage, useView } from "./context";
 import { LargePicture } from "./dataset-picture";
 import { useWindowRows } from "./virtual";
@@ -34,6 +35,7 @@ interface Props {
 export function Grid({ id, labels, filter, boxes, onTotal, onAll }: Props): JSX.Element {
   const pictures = usePictures(id, filter);
   const [ground, { width, top }] = usePlace();
+  const looks = useMemo(() => looksOf(labels), [labels]);
   const slots = useMemo(() => new Slots(THUMBS_AT_ONCE), []);
   const { columns, cellWidth, rowHeight } = mosaic(width, GAP, NARROWEST, CAPTION);
   const total = pictures.total;
@@ -112,7 +114,7 @@ export function Grid({ id, labels, filter, boxes, onTotal, onAll }: Props): JSX.
                   id={id}
                   place={place}
                   picture={pictures.get(place)}
-                  labels={labels}
+                  looks={looks}
                   boxes={boxes}
                   slots={slots}
                   onOpen={setOpened}
@@ -125,7 +127,7 @@ export function Grid({ id, labels, filter, boxes, onTotal, onAll }: Props): JSX.
       {opened !== null && total !== null && (
         <LargePicture
           id={id}
-          labels={labels}
+          looks={looks}
           place={opened}
           total={total}
           pictures={pictures}
@@ -141,13 +143,13 @@ interface CellProps {
   id: string;
   place: number;
   picture: DatasetPicture | undefined;
-  labels: readonly string[];
+  looks: Looks;
   boxes: boolean;
   slots: Slots;
   onOpen: (place: number) => void;
 }
 
-const Cell = memo(function Cell({ id, place, picture, labels, boxes, slots, onOpen }: CellProps): JSX.Element {
+const Cell = memo(function Cell({ id, place, picture, looks, boxes, slots, onOpen }: CellProps): JSX.Element {
   if (picture === undefined) return <div class="cell is-waiting" />;
   return (
     <button
@@ -161,7 +163,7 @@ const Cell = memo(function Cell({ id, place, picture, labels, boxes, slots, onOp
     >
       <span class="cell-picture">
         <Thumb id={id} index={picture.index} slots={slots} />
-        {boxes && <Boxes picture={picture} labels={labels} />}
+        {boxes && <Boxes ratio={picture.width / picture.height} boxes={drawn(picture, looks)} />}
       </span>
       <span class="cell-caption">
         <span class="cell-name">{picture.name.split("/").at(-1)}</span>
@@ -171,6 +173,10 @@ const Cell = memo(function Cell({ id, place, picture, labels, boxes, slots, onOp
     </button>
   );
 });
+
+function drawn({ boxes }: DatasetPicture, looks: Looks): DrawnBox[] {
+  return boxes.map((box) => ({ corners: box, look: lookOf(looks, box.label), tag: "" }));
+}
 
 /** Each label of a picture once, with how often. */
 function counted(picture: DatasetPicture): string[] {

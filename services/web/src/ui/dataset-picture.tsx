@@ -1,17 +1,18 @@
 /** One picture, large, with its boxes: left and right go to its neighbours, up and down through its boxes, Escape closes. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { lookOf, type Looks } from "../colours";
 import type { DatasetPicture } from "../contract";
-import { beside, look, type Side, turn } from "../mosaic";
+import { beside, type Side, turn } from "../mosaic";
 import type { Ranges } from "../ranges";
 import { texts } from "../texts";
 import { Dialog, Icon } from "./bits";
-import { Boxes } from "./dataset-boxes";
+import { Boxes, type DrawnBox, Swatch } from "./boxes";
 import { useKeys, usePage } from "./context";
 
 interface Props {
   id: string;
-  labels: readonly string[];
+  looks: Looks;
   place: number;
   total: number;
   pictures: Ranges<DatasetPicture>;
@@ -21,7 +22,7 @@ interface Props {
 
 const SIDES: Record<string, Side> = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "last" };
 
-export function LargePicture({ id, labels, place, total, pictures, onPlace, onClose }: Props): JSX.Element {
+export function LargePicture({ id, looks, place, total, pictures, onPlace, onClose }: Props): JSX.Element {
   const { api } = usePage();
   const picture = pictures.get(place);
   const [box, setBox] = useState<number | null>(null);
@@ -53,7 +54,7 @@ export function LargePicture({ id, labels, place, total, pictures, onPlace, onCl
         <div class="picture-stage">
           {picture !== undefined && (
             <Full key={picture.index} id={id} picture={picture}>
-              <Boxes picture={picture} labels={labels} current={box} named />
+              <Boxes ratio={picture.width / picture.height} boxes={drawn(picture, looks, box)} />
             </Full>
           )}
           <button
@@ -89,7 +90,6 @@ export function LargePicture({ id, labels, place, total, pictures, onPlace, onCl
           <h3>{texts.dataset.boxesOf(boxes.length)}</h3>
           <ul class="box-list">
             {boxes.map((each, index) => {
-              const { colour, dash } = look(each.label, labels);
               const width = (each.xmax - each.xmin) * (picture?.width ?? 0);
               const height = (each.ymax - each.ymin) * (picture?.height ?? 0);
               return (
@@ -100,7 +100,7 @@ export function LargePicture({ id, labels, place, total, pictures, onPlace, onCl
                     onClick={() => setBox(box === index ? null : index)}
                     onPointerEnter={() => setBox(index)}
                   >
-                    <span class={`swatch label-${colour} dash-${dash}`} />
+                    <Swatch look={lookOf(looks, each.label)} />
                     <span class="breaks">{each.label}</span>
                     <span class="muted number">{texts.dataset.boxSize(Math.round(width), Math.round(height))}</span>
                   </button>
@@ -115,6 +115,16 @@ export function LargePicture({ id, labels, place, total, pictures, onPlace, onCl
   );
 }
 
+/** With their names; of all but the `current` one, where there is one, only faint lines are left. */
+function drawn({ boxes }: DatasetPicture, looks: Looks, current: number | null): DrawnBox[] {
+  return boxes.map((box, index) => ({
+    corners: box,
+    look: lookOf(looks, box.label),
+    tag: current === null || current === index ? box.label : "",
+    weight: current === null ? undefined : current === index ? "current" : "back",
+  }));
+}
+
 interface FullProps {
   id: string;
   picture: DatasetPicture;
@@ -126,7 +136,7 @@ function Full({ id, picture, children }: FullProps): JSX.Element {
   const { api } = usePage();
   const [missing, setMissing] = useState(false);
   return (
-    <>
+    <div class="picture-frame" style={{ "--ratio": picture.width / picture.height }}>
       <img class="picture-under" alt="" src={api.pictureUrl(id, picture.index, "thumb")} />
       <img
         alt=""
@@ -140,6 +150,6 @@ function Full({ id, picture, children }: FullProps): JSX.Element {
           {texts.dataset.missing}
         </p>
       )}
-    </>
+    </div>
   );
 }

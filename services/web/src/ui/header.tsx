@@ -3,7 +3,9 @@ import type { JSX } from "preact";
 import type { Connection } from "../line";
 import { hashOf, type Route } from "../route";
 import { texts } from "../texts";
-import { useNow, usePage, useView } from "./context";
+import { THEMES } from "../theme";
+import { Icon } from "./bits";
+import { useNow, usePage, useThemes, useView } from "./context";
 
 /** A short break isn't worth a banner. */
 const BANNER_AFTER_MS = 4_000;
@@ -41,6 +43,7 @@ export function Header({ current }: { current: Route["page"] | null }): JSX.Elem
         <div class="top-right">
           <Minutes />
           <span class="team">{team === undefined ? "" : texts.header.team(team, session?.name)}</span>
+          <ThemeChoice />
           <Marker connection={connection} />
         </div>
       </div>
@@ -87,6 +90,30 @@ function Minutes(): JSX.Element {
         <span class="minutes-balance" style={{ transform: part(minutes.balance_seconds) }} />
       </span>
     </a>
+  );
+}
+
+/** The browser's own list, behind an icon: it takes no room, and keyboards and phones have their ways with it. */
+function ThemeChoice(): JSX.Element {
+  const themes = useThemes();
+  return (
+    <span class="theme" title={texts.header.themeIs(themes.chosen)}>
+      <Icon name={themes.dark ? "moon" : "sun"} />
+      <select
+        aria-label={texts.header.theme}
+        value={themes.chosen}
+        onChange={({ currentTarget }) => {
+          const theme = THEMES.find((each) => each === currentTarget.value);
+          if (theme !== undefined) themes.choose(theme);
+        }}
+      >
+        {THEMES.map((theme) => (
+          <option key={theme} value={theme}>
+            {texts.header.themes[theme]}
+          </option>
+        ))}
+      </select>
+    </span>
   );
 }
 

@@ -1,10 +1,11 @@
 /** All evaluation pictures at a glance, each with what is wrong in it. */
 import type { JSX } from "preact";
+import { lookOf, type Looks } from "../colours";
 import type { FoundBox, TrueBox } from "../contract";
 import type { Cell, Judged, JudgedPicture } from "../matching";
 import { texts } from "../texts";
 import { Icon } from "./bits";
-import { Boxes, type DrawnBox } from "./boxes";
+import { Boxed, type DrawnBox, Swatch } from "./boxes";
 import { usePage } from "./context";
 import { memo } from "./memo";
 
@@ -13,7 +14,7 @@ export type View = "beside" | "over";
 
 export interface DrawingProps {
   jobId: string;
-  colours: ReadonlyMap<string, number>;
+  looks: Looks;
   view: View;
 }
 
@@ -28,7 +29,6 @@ interface Props extends DrawingProps {
 }
 
 export function Grid({ judged, all, busy, cell, onShowAll, onOpen, ...drawing }: Props): JSX.Element {
-  const labels = [...drawing.colours.keys()];
   return (
     <section class="image-part" aria-busy={busy}>
       <header class="image-head">
@@ -44,9 +44,14 @@ export function Grid({ judged, all, busy, cell, onShowAll, onOpen, ...drawing }:
           </button>
         )}
         <span class="grow" />
-        <ul class="box-legend" aria-label={texts.images.legend} title={texts.images.legend}>
-          {labels.map((label) => (
-            <li key={label} class={`box-${drawing.colours.get(label) ?? 0}`}>
+        <ul
+          class="box-legend"
+          aria-label={texts.images.legends[drawing.view]}
+          title={texts.images.legends[drawing.view]}
+        >
+          {[...drawing.looks].map(([label, look]) => (
+            <li key={label}>
+              <Swatch look={look} />
               {label}
             </li>
           ))}
@@ -114,7 +119,7 @@ interface SizedProps extends DrawingProps {
 }
 
 /** One picture with both kinds of boxes, or two side by side. */
-export function Drawing({ judged, jobId, colours, view, small = false }: SizedProps): JSX.Element {
+export function Drawing({ judged, jobId, looks, view, small = false }: SizedProps): JSX.Element {
   const { api } = usePage();
   const { picture } = judged;
   const common = {
@@ -122,30 +127,30 @@ export function Drawing({ judged, jobId, colours, view, small = false }: SizedPr
     width: picture.width,
     height: picture.height,
   };
-  const colour = (label: string) => colours.get(label) ?? 0;
-  const draw = (each: Judged<TrueBox | FoundBox>, tag: string, truth: boolean): DrawnBox => ({
+  const draw = (each: Judged<TrueBox | FoundBox>, tag: string, truth = false): DrawnBox => ({
     corners: each.box,
-    colour: colour(each.box.label),
+    look: lookOf(looks, each.box.label),
     tag,
     truth,
     error: each.match !== each.box.label,
   });
   const score = ({ label, score }: FoundBox) => (small ? texts.images.score(score) : texts.images.boxTag(label, score));
-  const truths = (tagged: boolean) => judged.truth.map((each) => draw(each, tagged ? each.box.label : "", true));
-  const founds = judged.found.map((each) => draw(each, score(each.box), false));
+  const truths = (tagged: boolean) =>
+    judged.truth.map((each) => draw(each, tagged ? each.box.label : "", view === "over"));
+  const founds = judged.found.map((each) => draw(each, score(each.box)));
   if (view === "over") {
     const alt = `${texts.images.altTruth(judged.truth.length)}, ${texts.images.altFound(judged.found.length)}`;
-    return <Boxes {...common} alt={alt} boxes={[...truths(false), ...founds]} />;
+    return <Boxed {...common} alt={alt} boxes={[...truths(false), ...founds]} />;
   }
   return (
     <span class="beside">
       <span class="side">
         <span class="side-name">{texts.images.truth}</span>
-        <Boxes {...common} alt={texts.images.altTruth(judged.truth.length)} boxes={truths(!small)} />
+        <Boxed {...common} alt={texts.images.altTruth(judged.truth.length)} boxes={truths(!small)} />
       </span>
       <span class="side">
         <span class="side-name">{texts.images.prediction}</span>
-        <Boxes {...common} alt={texts.images.altFound(judged.found.length)} boxes={founds} />
+        <Boxed {...common} alt={texts.images.altFound(judged.found.length)} boxes={founds} />
       </span>
     </span>
   );

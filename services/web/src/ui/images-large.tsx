@@ -42,7 +42,7 @@ export function Large(props: Props): JSX.Element {
         <Errors judged={judged} />
       </p>
       <div class="large-stage" data-testid="large-picture" data-number={picture.number}>
-        <Drawing judged={judged} jobId={props.jobId} colours={props.colours} view={props.view} />
+        <Drawing judged={judged} jobId={props.jobId} looks={props.looks} view={props.view} />
       </div>
       <div class="large-tools">
         <div class="large-places">
@@ -94,7 +94,7 @@ function BoxList({ judged }: { judged: JudgedPicture }): JSX.Element {
     .filter(({ box, match }) => match === box.label)
     .map(({ box }) => boxFound(box.label, score(box.score)));
   return (
-    <ul class="box-list" aria-label={texts.images.boxes}>
+    <ul class="found-list" aria-label={texts.images.boxes}>
       {[...missed, ...wrong].map((line, index) => (
         <li key={`error ${index}`} class="tone-bad">
           <Icon name="cross" />

@@ -1,10 +1,12 @@
 /** The confusion matrix of the evaluation pictures, whose cells choose pictures, and the figures of each label. */
 import type { JSX } from "preact";
+import { lookOf, type Looks } from "../colours";
 import type { MetricPoint } from "../contract";
 import { precision, whole } from "../format";
 import { type Cell, type Confusion, figuresOf } from "../matching";
 import { labelPrecision } from "../series";
 import { texts } from "../texts";
+import { Swatch } from "./boxes";
 
 interface MatrixProps {
   confusion: Confusion;
@@ -96,10 +98,10 @@ function Count({ cell, count, highest, chosen, onChoose }: CountProps): JSX.Elem
 interface LabelProps {
   confusion: Confusion;
   point: MetricPoint;
-  colours: ReadonlyMap<string, number>;
+  looks: Looks;
 }
 
-export function LabelTable({ confusion, point, colours }: LabelProps): JSX.Element {
+export function LabelTable({ confusion, point, looks }: LabelProps): JSX.Element {
   const { columns, columnHints, percent } = texts.images;
   const share = (value: number | null) => (value === null ? texts.none : percent(value));
   return (
@@ -126,7 +128,7 @@ export function LabelTable({ confusion, point, colours }: LabelProps): JSX.Eleme
           {figuresOf(confusion).map((each) => (
             <tr key={each.label}>
               <th scope="row">
-                <span class={`box-mark box-${colours.get(each.label) ?? 0}`} aria-hidden="true" />
+                <Swatch look={lookOf(looks, each.label)} />
                 {each.label}
               </th>
               <td class="num">{whole(each.truth)}</td>

@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useId } from "preact/hooks";
 import type { Predicted } from "../checkpoints";
+import { LEAST_SCORE } from "../contract";
 import { whole } from "../format";
 import { texts } from "../texts";
 import type { View } from "./images-grid";
@@ -10,9 +11,6 @@ const ORDERS = ["worst", "given"] as const;
 export type Order = (typeof ORDERS)[number];
 
 const VIEWS: readonly View[] = ["beside", "over"];
-
-/** As `LEAST_SCORE` of the contract's pictures: boxes below it aren't kept. */
-const LEAST_SCORE = 0.05;
 
 export interface CheckpointProps {
   kept: readonly Predicted[];

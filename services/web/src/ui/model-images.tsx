@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useCallback, useMemo, useState } from "preact/hooks";
 import "../styles/images.css";
 import { chosenOf, nearest, nextCheckpoint, type Predicted, predicted } from "../checkpoints";
-import { coloursOf } from "../colours";
+import { looksOf } from "../colours";
 import { type JobView, type MetricPoint, TERMINAL } from "../contract";
 import { type Cell, confusionOf, judgeAll, labelsOf, shows, worstFirst } from "../matching";
 import { MAP, MAP_50, precisionChart } from "../series";
@@ -108,7 +108,7 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
     () => labelsOf(job.labels, pictures.data ?? [], shown?.pictures ?? []),
     [job.labels, pictures.data, shown],
   );
-  const colours = useMemo(() => coloursOf(labels), [labels]);
+  const looks = useMemo(() => looksOf(labels), [labels]);
   const judged = useMemo(
     () => (pictures.data === null || shown === null ? null : judgeAll(pictures.data, shown.pictures, threshold)),
     [pictures.data, shown, threshold],
@@ -128,7 +128,7 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
   const checkpoints = { kept, point, follows: step === null, onChoose: choose };
   const score = { threshold, onThreshold: setThreshold };
   const appearance = { view, onView: setView };
-  const drawn = { jobId: job.id, colours, view };
+  const drawn = { jobId: job.id, looks, view };
   return (
     <>
       <Tools {...checkpoints} {...score} {...appearance} order={order} onOrder={setOrder} />
@@ -154,7 +154,7 @@ function Gallery({ job, points, kept, latest }: GalleryProps): JSX.Element {
           ) : (
             <>
               <Matrix confusion={confusion} pictures={judged?.length ?? 0} chosen={cell} onChoose={setCell} />
-              <LabelTable confusion={confusion} point={chosenOf(kept, shown.step) ?? point} colours={colours} />
+              <LabelTable confusion={confusion} point={chosenOf(kept, shown.step) ?? point} looks={looks} />
             </>
           )}
         </section>

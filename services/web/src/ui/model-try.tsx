@@ -1,11 +1,12 @@
 /** Try it: the model looks at a picture or through the webcam, in this browser, and its boxes are drawn. */
 import type { JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
 import "../styles/try.css";
 import { downloadRefusal } from "../actions";
 import { asApiError } from "../api";
-import type { ExportedFile, JobView } from "../contract";
-import { above, type Detection } from "../detections";
+import { looksOf } from "../colours";
+import type { ExportedFile, FoundBox, JobView } from "../contract";
+import { above } from "../detections";
 import { Detector, type Found } from "../detector";
 import { openCamera, pixelsOf, readPicture } from "../looking";
 import { texts } from "../texts";
@@ -64,6 +65,7 @@ function Trial({ job, files, smallest }: TrialProps): JSX.Element {
   usePaste((picture) => take(picture, texts.tryIt.pasted));
   useEffect(() => () => void ++wish.current, []);
 
+  const looks = useMemo(() => looksOf(job.labels), [job.labels]);
   const shown = found === null ? [] : above(found.detections, least);
   const broken = problem ?? failed;
   return (
@@ -78,14 +80,14 @@ function Trial({ job, files, smallest }: TrialProps): JSX.Element {
       {source !== null && (
         <div class="columns">
           <section class="card try-card">
-            <Stage source={source} shown={shown} video={video} onEnded={() => setSource(null)} />
+            <Stage source={source} shown={shown} looks={looks} video={video} onEnded={() => setSource(null)} />
           </section>
           <section class="card try-found">
             <Tools file={file} files={files} onFormat={setFormat} least={least} onLeast={setLeast} />
             <p role={source.kind === "picture" ? "status" : undefined} data-testid="try-summary">
               {broken === null && sentence(detector, found, shown, file)}
             </p>
-            {source.kind === "picture" && <FoundTable shown={shown} source={source} />}
+            {source.kind === "picture" && <FoundTable shown={shown} looks={looks} source={source} />}
           </section>
         </div>
       )}
@@ -96,7 +98,7 @@ function Trial({ job, files, smallest }: TrialProps): JSX.Element {
 function sentence(
   detector: Detector | null,
   found: Found | null,
-  shown: readonly Detection[],
+  shown: readonly FoundBox[],
   file: ExportedFile,
 ): string {
   if (detector === null) return texts.tryIt.preparing(file.bytes);

@@ -12,9 +12,6 @@ import { memo } from "./memo";
 import { ModelToolbar } from "./model-toolbar";
 import { TryAgain } from "./try-again";
 
-/** From so many models on there is something to search. */
-const SEARCH_FROM = 8;
-
 const KINDS = {
   all: () => true,
   active: (model: JobView) => !TERMINAL.has(model.state),
@@ -45,7 +42,7 @@ export function ModelsPage(): JSX.Element {
           <h1>{texts.models.title}</h1>
           <p class="muted">{texts.models.intro}</p>
         </div>
-        {models.size >= SEARCH_FROM && <Filter kind={kind} words={words} onKind={setKind} onWords={setWords} />}
+        {(!known || models.size > 0) && <Filter kind={kind} words={words} onKind={setKind} onWords={setWords} />}
       </div>
       <section class="card" aria-label={texts.models.title}>
         {!known ? (

@@ -21,7 +21,7 @@ export function AuditTab(): JSX.Element {
         ) : data.entries.length === 0 ? (
           <Empty title={texts.operators.auditEmpty}>{null}</Empty>
         ) : (
-          <div class="scroll-x">
+          <div class="scroll-x" role="region" aria-label={texts.operators.tabs.audit} tabIndex={0}>
             <table class="table compact">
               <thead>
                 <tr>

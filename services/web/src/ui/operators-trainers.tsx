@@ -142,13 +142,13 @@ function Capacity({ capacity }: { capacity: Fetched<{ points: CapacityPoint[] }>
 }
 
 function areas(points: readonly CapacityPoint[]): { slots: string; busy: string } {
-  if (points.length < 2) return { slots: "", busy: "" };
+  if (points.length === 0) return { slots: "", busy: "" };
   const first = Date.parse(points[0]?.at ?? "");
   const span = Date.parse(points.at(-1)?.at ?? "") - first;
   const highest = Math.max(1, ...points.map((point) => point.slots));
   const x = (point: CapacityPoint) => ((1000 * (Date.parse(point.at) - first)) / Math.max(1, span)).toFixed(1);
   const path = (value: (point: CapacityPoint) => number) =>
-    `M0 80${points.map((point) => `L${x(point)} ${(78 - (74 * value(point)) / highest).toFixed(1)}`).join("")}L1000 80Z`;
+    `M0 80${points.map((point) => `L${x(point)} ${(78 - (74 * value(point)) / highest).toFixed(1)}`).join("")}H1000V80Z`;
   return { slots: path((point) => point.slots), busy: path((point) => point.busy) };
 }
 

@@ -2,11 +2,16 @@
 import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
 import { asApiError } from "../api";
+import type { Refusal } from "../line";
 import { texts } from "../texts";
 import { useFocus, usePage } from "./context";
 
-/** `removed`: the token was good, but its person was taken off the team's list. */
-export function SignIn({ removed, onDone }: { removed: boolean; onDone: () => void }): JSX.Element {
+interface Props {
+  why: Refusal;
+  onDone: () => void;
+}
+
+export function SignIn({ why, onDone }: Props): JSX.Element {
   const { api } = usePage();
   const [error, setError] = useState<string | null>(null);
   const field = useFocus<HTMLInputElement>();
@@ -26,7 +31,7 @@ export function SignIn({ removed, onDone }: { removed: boolean; onDone: () => vo
   return (
     <form class="card sign-in" onSubmit={(event) => void submit(event)}>
       <h1>{texts.signIn.title}</h1>
-      <p class="muted">{removed ? texts.signIn.removed : texts.signIn.hint}</p>
+      <p class="muted">{texts.signIn.why[why]}</p>
       <label for={id}>{texts.signIn.token}</label>
       <input id={id} ref={field} type="password" autocomplete="off" required aria-invalid={error !== null} />
       {error !== null && (

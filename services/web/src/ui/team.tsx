@@ -14,6 +14,7 @@ import { useFetched } from "./fetched";
 import { TabBar } from "./tabs";
 import { Members } from "./team-members";
 import { RoomQueue } from "./team-queue";
+import { Tokens } from "./team-tokens";
 
 export function TeamPage({ tab }: { tab: TeamTab }): JSX.Element {
   const page = usePage();
@@ -80,6 +81,7 @@ function MinutesTab(): JSX.Element {
             <div class="column">
               {data.reservations.length > 0 && <Reservations reservations={data.reservations} />}
               <Members answer={data} mentor={isMentor(session?.role)} onChanged={again} onTeam={put} />
+              <Tokens />
             </div>
           </div>
         </>

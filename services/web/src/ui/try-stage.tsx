@@ -1,24 +1,25 @@
 /** What the model looks at, with the boxes that it found drawn over it, and the same as a table. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type Detection, inPixels } from "../detections";
+import { lookOf, type Looks } from "../colours";
+import type { FoundBox } from "../contract";
+import { inPixels } from "../detections";
 import { texts } from "../texts";
+import { Boxes, type DrawnBox, Swatch } from "./boxes";
 
 export type Source =
   { kind: "picture"; name: string; url: string; bitmap: ImageBitmap } | { kind: "camera"; stream: MediaStream };
 
-/** As many as the styles have. */
-const COLOURS = 4;
-
 interface Props {
   source: Source;
-  shown: readonly Detection[];
+  shown: readonly FoundBox[];
+  looks: Looks;
   video: { current: HTMLVideoElement | null };
   /** The webcam was taken away. */
   onEnded: () => void;
 }
 
-export function Stage({ source, shown, video, onEnded }: Props): JSX.Element {
+export function Stage({ source, shown, looks, video, onEnded }: Props): JSX.Element {
   const [seenRatio, setSeenRatio] = useState(4 / 3);
   const ratio = source.kind === "picture" ? source.bitmap.width / source.bitmap.height : seenRatio;
   useEffect(() => {
@@ -44,34 +45,18 @@ export function Stage({ source, shown, video, onEnded }: Props): JSX.Element {
           }}
         />
       )}
-      <div aria-hidden="true">
-        {shown.map((each, place) => (
-          <div
-            key={place}
-            class={`try-box try-box-${each.index % COLOURS} ${each.box.top < 0.08 ? "is-high" : ""}`}
-            data-testid="try-box"
-            style={{
-              left: percent(each.box.left),
-              top: percent(each.box.top),
-              width: percent(each.box.right - each.box.left),
-              height: percent(each.box.bottom - each.box.top),
-            }}
-          >
-            <span>
-              {each.label} {texts.tryIt.percent(each.score)}
-            </span>
-          </div>
-        ))}
-      </div>
+      <Boxes ratio={ratio} boxes={shown.map((each) => drawn(each, looks))} />
     </div>
   );
 }
 
 export function FoundTable({
   shown,
+  looks,
   source,
 }: {
-  shown: readonly Detection[];
+  shown: readonly FoundBox[];
+  looks: Looks;
   source: Extract<Source, { kind: "picture" }>;
 }): JSX.Element | null {
   if (shown.length === 0) return null;
@@ -92,15 +77,15 @@ export function FoundTable({
       </thead>
       <tbody>
         {shown.map((each, place) => {
-          const box = inPixels(each.box, source.bitmap.width, source.bitmap.height);
+          const box = inPixels(each, source.bitmap.width, source.bitmap.height);
           return (
             <tr key={place} data-testid="try-row">
               <td>
-                <span class={`try-dot try-box-${each.index % COLOURS}`} aria-hidden="true" />
+                <Swatch look={lookOf(looks, each.label)} />
                 {each.label}
               </td>
               <td class="num">{each.score.toFixed(3)}</td>
-              <td class="num">{`${box.left}, ${box.top}, ${box.right}, ${box.bottom}`}</td>
+              <td class="num">{`${box.xmin}, ${box.ymin}, ${box.xmax}, ${box.ymax}`}</td>
             </tr>
           );
         })}
@@ -109,6 +94,7 @@ export function FoundTable({
   );
 }
 
-function percent(fraction: number): string {
-  return `${100 * fraction}%`;
+function drawn(found: FoundBox, looks: Looks): DrawnBox {
+  const tag = `${found.label} ${texts.tryIt.percent(found.score)}`;
+  return { corners: found, look: lookOf(looks, found.label), tag };
 }
