@@ -26,6 +26,7 @@ COMMANDS = {
     "delete": ("services.cli.commands.jobs:delete", "Delete a job that has ended, and its model."),
     "team": ("services.cli.commands.team:team", "The team's minutes and where they went; its members."),
     "tokens": ("services.cli.commands.tokens:tokens", "Tokens for scripts and devices: list, create, revoke."),
+    "queue": ("services.cli.commands.room:queue", "What trains and waits in the whole room, next first."),
     "session": ("services.cli.commands.session:session", "Who the token says you are."),
     "sample": ("services.cli.commands.local:sample", "Make labelled sample pictures to try things with."),
     "admin": ("services.cli.commands.admin:admin", "For operators: all teams, the queue, the trainers."),

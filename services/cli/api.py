@@ -23,6 +23,7 @@ from services.cli.transport import Transport, part
 from shared.contract.api.datasets import Compatibility, DatasetAnswer, DatasetsAnswer, DatasetStatistics, Imported
 from shared.contract.api.jobs import JobAnswer, JobLog, Plan, PlanAnswer, RetryRequest, Session, StartingModels
 from shared.contract.api.models import EventsAnswer, ModelAnswer, ModelEvent, ModelsAnswer
+from shared.contract.api.room import RoomAnswer
 from shared.contract.api.teams import LedgerAnswer, MemberAnswer, MemberRequest, TeamAnswer, TeamRequest, TeamRole
 from shared.contract.api.tokens import TokenAnswer, TokenRequest, TokensAnswer
 from shared.contract.views import DatasetView, JobView
@@ -64,6 +65,10 @@ class Api:
     async def team(self) -> TeamAnswer:
         """The team's minutes and their statement."""
         return await self._transport.request("GET", "/api/team", TeamAnswer, safe=True)
+
+    async def room(self) -> RoomAnswer:
+        """What runs and waits in the whole room."""
+        return await self._transport.request("GET", "/api/queue", RoomAnswer, safe=True)
 
     async def ledger(self) -> LedgerAnswer:
         """The team's whole statement."""

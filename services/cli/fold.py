@@ -5,7 +5,8 @@ Pure: no network, no clock, no terminal. The law: a snapshot folded with every l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from shared.contract.stream import (
     StreamEvent,
     TeamPut,
 )
-from shared.contract.views import DatasetView, JobView, QueuePlace, TeamView
+from shared.contract.views import Announcement, DatasetView, JobView, QueuePlace, TeamView
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,7 +43,8 @@ class Position(msgspec.Struct, frozen=True):
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What is known. `position` is None before the first snapshot; `snapshots` counts them: what was fetched beside the
-    stream has to be fetched again after each. `metrics` is by model, then step."""
+    stream has to be fetched again after each. `metrics` is by model, then step; `room_moved_at` is when what runs and
+    waits in the whole room last changed."""
 
     position: Position | None = None
     snapshots: int = 0
@@ -52,6 +54,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     queue: Mapping[str, QueuePlace] = MappingProxyType({})
     progress: Mapping[str, Progress] = MappingProxyType({})
     metrics: Mapping[str, Mapping[int, MetricPoint]] = MappingProxyType({})
+    room_moved_at: datetime | None = None
+    announcements: Sequence[Announcement] = ()
 
 
 class UnknownEvent(msgspec.Struct, frozen=True):
@@ -99,6 +103,10 @@ def fold(state: State, frame: Frame, events: Iterable[StreamEvent | UnknownEvent
         state = _with(state, position=Position(frame.epoch, seq))
     for progress in frame.progress:
         state = _with_progress(state, progress)
+    if frame.room_moved_at is not None:
+        state = _with(state, room_moved_at=frame.room_moved_at)
+    if frame.announcements is not None:
+        state = _with(state, announcements=frame.announcements)
     return state
 
 
@@ -134,6 +142,8 @@ def _from_snapshot(state: State, frame: SnapshotFrame) -> State:
         queue={place.job_id: place for place in frame.queue},
         # Not part of a snapshot: kept until they are fetched again.
         metrics={model_id: points for model_id, points in state.metrics.items() if model_id in models},
+        room_moved_at=frame.room_moved_at,
+        announcements=frame.announcements,
     )
     for progress in frame.progress:
         fresh = _with_progress(fresh, progress)

@@ -27,8 +27,9 @@ from shared.contract.api.admin import (
     TrainerRow,
     TrainersAnswer,
 )
+from shared.contract.api.announcements import AnnouncementAnswer, AnnouncementsAnswer, AnnounceRequest
 from shared.contract.api.jobs import JobAnswer
-from shared.contract.views import JobView
+from shared.contract.views import Announcement, JobView
 
 
 class Operators:
@@ -92,6 +93,22 @@ class Operators:
         """The room of the last hours, a point a minute."""
         params = {"hours": str(hours)}
         return await self._transport.request("GET", "/api/admin/capacity", CapacityAnswer, params=params, safe=True)
+
+    async def announcements(self) -> AnnouncementsAnswer:
+        """What is announced to all teams, newest first."""
+        return await self._transport.request("GET", "/api/admin/announcements", AnnouncementsAnswer, safe=True)
+
+    async def announce(self, text: str, kind: Literal["info", "warning"], until: datetime | None) -> Announcement:
+        """Tells all teams something. Where no answer comes it is sent again with the same key: it is told once."""
+        body = AnnounceRequest(text=text, kind=kind, until=until)
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        path = "/api/admin/announcements"
+        request = self._transport.request("POST", path, AnnouncementAnswer, body=body, headers=headers, safe=True)
+        return (await request).announcement
+
+    async def remove_announcement(self, announcement_id: str) -> None:
+        """Takes one back."""
+        await self._transport.request("DELETE", f"/api/admin/announcements/{part(announcement_id)}", type(None))
 
     async def audit(self, limit: int) -> AuditAnswer:
         """What operators and mentors did, newest first."""

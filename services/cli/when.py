@@ -1,12 +1,16 @@
 """A time as a person gives it on the command line: "18:00", "2026-03-01", "2026-03-01 18:00", "90m", "2h", "3d".
 
-Pure but for the reader's time zone.
+Pure but for the reader's time zone, and for the present where an option is read.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import datetime, time, timedelta
+
+import click
+
+from shared.runtime.clock import SystemClock
 
 FORMS = '"18:00", "2026-03-01", "2026-03-01 18:00", "90m", "2h" or "3d"'
 _SPAN = re.compile(r"(\d{1,5})\s*(m|min|h|d)")
@@ -25,6 +29,14 @@ def parse_when(given: str, now: datetime) -> datetime:
     if at <= now:
         raise ValueError(f"{given!r} is over already.")
     return at
+
+
+def when_option(_: click.Context, parameter: click.Parameter, given: str | None) -> datetime | None:
+    """The callback of an option that takes a time to come."""
+    try:
+        return None if given is None else parse_when(given, SystemClock().now())
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 def _meant(wanted: str, now: datetime) -> datetime:

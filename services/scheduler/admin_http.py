@@ -16,6 +16,7 @@ from services.scheduler.room import RoomViews
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore, TrainerStore
 from services.scheduler.teams import TeamStore
+from services.scheduler.words import to_come, words
 from shared.contract import topology
 from shared.contract.api.admin import (
     AuditAnswer,
@@ -162,14 +163,10 @@ class AdminRoutes:
     async def pause(self, request: web.Request) -> web.Response:
         """Close or open training, for teams or for everybody."""
         who, wanted, now = _admin(request), await body(request, PauseRequest), self._clock.now()
-        message = _note(wanted.message, "message")
-        if wanted.until is not None and (wanted.until.tzinfo is None or wanted.until <= now):
-            raise UserError(
-                "bad_until", f"until must be a time to come, with its zone; it is {wanted.until.isoformat()}.", "until"
-            )
-        pause = Pause(by=who.name, at=now, message=message, until=wanted.until) if wanted.paused else None
+        message, until = _note(wanted.message, "message"), to_come(wanted.until, now)
+        pause = Pause(by=who.name, at=now, message=message, until=until) if wanted.paused else None
         act = "training.pause" if wanted.paused else "training.resume"
-        details = {"message": message, "until": None if wanted.until is None else wanted.until.isoformat()}
+        details = {"message": message, "until": None if until is None else until.isoformat()}
         if wanted.teams is None:
             async with self._acts.act(who, act, "everybody", details):
                 await self._teams.pause(None, pause)
@@ -300,9 +297,4 @@ def _minutes(minutes: int, *, lowest: int) -> int:
 
 
 def _note(text: str, field: str) -> str:
-    note = " ".join(text.split())
-    if len(note) > _LONGEST_NOTE or not note.isprintable():
-        raise UserError(
-            f"bad_{field}", f"{field} must be at most {_LONGEST_NOTE} printable characters; it has {len(note)}.", field
-        )
-    return note
+    return words(text, field, most=_LONGEST_NOTE)

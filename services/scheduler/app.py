@@ -12,6 +12,7 @@ from aiohttp import web
 
 from services.scheduler.acts import Acts
 from services.scheduler.admin_http import AdminRoutes
+from services.scheduler.announcements import AnnouncementStore
 from services.scheduler.board import Board
 from services.scheduler.books import Books
 from services.scheduler.cleaner import Auditor, CapacityRecorder, Cleaner
@@ -24,10 +25,12 @@ from services.scheduler.http import Routes
 from services.scheduler.leader import Leadership
 from services.scheduler.members import MemberStore
 from services.scheduler.nudge import Nudger
+from services.scheduler.outlook import Outlook
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.records import AuditLog, CapacityHistory
 from services.scheduler.reserve import Reservations
 from services.scheduler.room import RoomViews
+from services.scheduler.room_http import RoomRoutes
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import ABOUT, JobStore, TrainerStore, is_over
 from services.scheduler.submit import Submissions
@@ -65,8 +68,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     books = Books(jobs)
     teams = TeamStore(database, jobs, books, settings.team_minutes * 60)
     members, tokens = MemberStore(teams, runtime.envelope), TokenStore(database, runtime.envelope)
+    announcements = AnnouncementStore(database, runtime.envelope)
     audit, capacity = AuditLog(database), CapacityHistory(database)
-    for part in (jobs, members, tokens, audit, capacity):
+    for part in (jobs, members, tokens, announcements, audit, capacity):
         await part.prepare()
     bus = await runtime.bus()
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
@@ -176,7 +180,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     teller = Teller(
         board=board,
         teams=teams,
-        lists=(members.lists, tokens.lists),
+        lists=(members.lists, tokens.lists, announcements.lists),
         bus=bus,
         clock=clock,
         term=term,
@@ -205,6 +209,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     recorder = CapacityRecorder(board=board, history=capacity, clock=clock, lease=lease, term=term)
     relay = Relay(jobs.collection, bus, runtime.metrics, clock, fields=ABOUT, is_over=is_over)
     member_relay = Relay(members.collection, bus, runtime.metrics, clock)
+    announcement_relay = Relay(announcements.collection, bus, runtime.metrics, clock)
     token_relay = Relay(tokens.collection, bus, runtime.metrics, clock)
 
     def while_planning(duty: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
@@ -217,6 +222,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     # What others wait for is tried again soon after an outage.
     relaying = runtime.duty("outbox", while_planning(relay.relay_once), seconds=1, longest_pause=_SOON)
     telling_members = runtime.duty("members", while_planning(member_relay.relay_once), seconds=1, longest_pause=_SOON)
+    announcing = runtime.duty("announce", while_planning(announcement_relay.relay_once), seconds=1, longest_pause=_SOON)
     telling_tokens = runtime.duty("tokens", while_planning(token_relay.relay_once), seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
     runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
@@ -254,6 +260,13 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     team_routes = TeamRoutes(
         settings=settings, teams=teams, members=members, tokens=tokens, acts=acts, clock=clock, listed=listed
     )
+    room_routes = RoomRoutes(
+        outlook=Outlook(settings=settings, board=board, figures=figures, clock=clock),
+        announcements=announcements,
+        acts=acts,
+        clock=clock,
+        announced=announcing.wake,
+    )
     token_routes = TokenRoutes(
         secret=settings.trainyard_secret,
         tokens=tokens,
@@ -277,5 +290,11 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         changed=changed,
         seen=seen,
     )
-    for table in (routes.table(), team_routes.table(), token_routes.table(), admin_routes.table()):
+    for table in (
+        routes.table(),
+        team_routes.table(),
+        token_routes.table(),
+        room_routes.table(),
+        admin_routes.table(),
+    ):
         app.add_routes(table)

@@ -95,6 +95,21 @@ def forecast_of(
     return _places(queue, position, joined, {**works, job.id: work}, now)[-1]
 
 
+def forecast_ends(snapshot: Snapshot, works: Mapping[str, Work], now: datetime) -> dict[str, tuple[datetime, datetime]]:
+    """When each running job may end: from and to. One is left out where the lab doesn't open as long as its hours were
+    looked up."""
+    if not snapshot.active:
+        return {}
+    left = _left(snapshot.active, [works[job.id] for job in snapshot.active], Chance(len(snapshot.active)), now)
+    hours = OpenTime(snapshot.hours, snapshot.pause_lead, now)
+    ends = [[hours.ends(at) for at in found] for found in _quantiles(left)]
+    return {
+        job.id: (now + timedelta(seconds=end_from), now + timedelta(seconds=end_to))
+        for job, (end_from, end_to) in zip(snapshot.active, ends, strict=True)
+        if end_to != inf
+    }
+
+
 def _places(
     queue: Sequence[WaitingJob], count: int, snapshot: Snapshot, works: Mapping[str, Work], now: datetime
 ) -> list[QueuePlace]:
@@ -133,11 +148,11 @@ def _places(
     ]
 
 
-def _quantiles(ranges: Floats) -> list[list[float]]:
-    """Of each job: start from, start to, end from, end to."""
-    ordered = np.sort(ranges, axis=2)
-    picks = [round(quantile * (ordered.shape[2] - 1)) for quantile in _QUANTILES]
-    found: list[list[float]] = ordered[:, :, picks].reshape(len(ranges), 4).tolist()
+def _quantiles(draws: Floats) -> list[list[float]]:
+    """Of each job, of each of its figures in turn: from, to."""
+    ordered = np.sort(draws, axis=-1)
+    picks = [round(quantile * (ordered.shape[-1] - 1)) for quantile in _QUANTILES]
+    found: list[list[float]] = ordered[..., picks].reshape(len(draws), -1).tolist()
     return found
 
 

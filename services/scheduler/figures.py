@@ -23,7 +23,7 @@ from services.scheduler.settings import SchedulerSettings
 from shared.contract import epochs
 from shared.contract.api.jobs import Plan
 from shared.contract.errors import UserError
-from shared.contract.starting_models import STARTING_MODELS, Accelerator, StartingModel
+from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS, Accelerator, StartingModel
 from shared.contract.views import DatasetView, QueuePlace
 from shared.runtime.clock import Clock
 
@@ -95,6 +95,16 @@ class Figures:
         await self._board.know_paces()
         now = self._clock.now()
         return forecast_of(self._board.snapshot(now), job, work, self._board.works(), now)
+
+    async def usual(self, team: str) -> tuple[WaitingJob, Work]:
+        """A job as `team` would submit it that changes nothing on the form."""
+        model = STARTING_MODELS[DEFAULT_STARTING_MODEL]
+        accelerator = self._accelerator(model, {})
+        steps = self._settings.default_steps
+        paces = await self._board.paces_of((model.key, model.batch_size[accelerator], accelerator))
+        minutes = min(budget.default_max_minutes(steps * median(paces)), self._settings.max_minutes)
+        work = self._work(steps, paces, 60 * minutes)
+        return self.waiting_job("", team, needs_of(model.key, accelerator, {}), work), work
 
     async def wait(self, job: WaitingJob, work: Work) -> timedelta | None:
         """How long until it would likely start, None where that can't be said. Looked at closely only where it may matter."""

@@ -38,7 +38,6 @@ from shared.runtime.roles import Roles
 from shared.runtime.web import COOKIE, answer, body, creation_id, principal, require, whole_number
 
 _COOKIE_LIFETIME = timedelta(days=30)
-_DEFAULT_STEPS = 3000
 
 
 class Routes:
@@ -134,7 +133,7 @@ class Routes:
                 limits=Limits(
                     min_steps=limits.min_steps,
                     max_steps=limits.max_steps,
-                    default_steps=max(limits.min_steps, min(_DEFAULT_STEPS, limits.max_steps)),
+                    default_steps=limits.default_steps,
                     checkpoint_every=limits.checkpoint_every,
                     max_description=LONGEST_DESCRIPTION,
                     max_minutes=limits.max_minutes,

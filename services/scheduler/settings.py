@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from services.scheduler.hours import LabHours
 from shared.runtime.settings import CommonSettings
 
+_DEFAULT_STEPS = 3000
+
 
 class SchedulerSettings(CommonSettings):
     """Limits are the installation's; the defaults are ftc-ml's where it had one."""
@@ -56,6 +58,11 @@ class SchedulerSettings(CommonSettings):
             raise ValueError(f"MIN_STEPS ({self.min_steps}) must not be above MAX_STEPS ({self.max_steps})")
         self.hours()
         return self
+
+    @property
+    def default_steps(self) -> int:
+        """Steps of a job of which nothing else is known."""
+        return max(self.min_steps, min(_DEFAULT_STEPS, self.max_steps))
 
     def hours(self) -> LabHours | None:
         """The lab's hours, None for always. Raises ValueError that names the variable and what is wrong with it."""

@@ -1,5 +1,6 @@
-"""Telling teams what is derived: the places of their waiting jobs and their minutes, whenever they aren't what was told last;
-and telling again who their members are and which tokens are good, for services that may have missed it.
+"""Telling teams what is derived: the places of their waiting jobs and their minutes, whenever they aren't what was told last,
+and that the room has moved; and telling again who their members are, which tokens are good and what is announced, for services
+that may have missed it.
 
 Nothing of it is kept: the first round of whoever plans tells everything.
 """
@@ -14,8 +15,9 @@ from datetime import datetime
 from services.scheduler.board import Board
 from services.scheduler.estimate import forecast
 from services.scheduler.members import TeamEnveloper
+from services.scheduler.snapshot import free_slots
 from services.scheduler.teams import TeamStore
-from shared.contract.events import Message, QueueMoved, TeamChanged
+from shared.contract.events import Message, QueueMoved, RoomMoved, TeamChanged
 from shared.contract.views import QueuePlace
 from shared.runtime.bus import Bus
 from shared.runtime.clock import Clock
@@ -50,6 +52,7 @@ class Teller:
         self._term = term
         self._envelope = envelope
         self._told: dict[str, list[QueuePlace]] = {}
+        self._room: tuple[object, list[QueuePlace]] | None = None
         self._dirty: set[str] = set()
         self._told_in: int | None = None
         self._lists_asked = False
@@ -61,7 +64,7 @@ class Teller:
         self._dirty.add(team)
 
     def ask_lists(self) -> None:
-        """Somebody would hear all teams' lists of members and of tokens: tell them in the next round."""
+        """Somebody would hear all teams' lists of members and of tokens, and the announcements: tell them in the next round."""
         self._lists_asked = True
 
     async def round(self) -> None:
@@ -100,7 +103,8 @@ class Teller:
     async def _tell_places(self, known: set[str], *, first: bool) -> None:
         now = self._clock.now()
         by_team: dict[str, list[QueuePlace]] = defaultdict(list)
-        for place in await self.current_places(now):
+        places = await self.current_places(now)
+        for place in places:
             job = self._board.find(place.job_id)
             if job is not None:
                 by_team[job.view.team].append(place)
@@ -111,6 +115,22 @@ class Teller:
                 self._told[team] = found
             if not found:
                 self._told.pop(team, None)
+        await self._tell_room(places, now, first=first)
+
+    async def _tell_room(self, places: list[QueuePlace], now: datetime, *, first: bool) -> None:
+        """Tell that the room has moved, once for all teams, if what they would be shown isn't what it was."""
+        scene = self._scene(now)
+        if first or self._room is None or self._room[0] != scene or _differ(self._room[1], places, now):
+            await self._bus.publish(self._envelope(RoomMoved(), ""))
+            self._room = scene, places
+
+    def _scene(self, now: datetime) -> object:
+        """What is shown of the room besides places and times."""
+        shown = {
+            (view.id, view.state, view.steps_completed, view.priority)
+            for view in (job.view for job in self._board.jobs())
+        }
+        return shown, free_slots(self._board.snapshot(now), now)
 
     async def current_places(self, now: datetime) -> list[QueuePlace]:
         """The whole queue, all teams."""

@@ -12,6 +12,7 @@ from services.status.handlers import Folder
 from services.status.http import Api
 from services.status.hub import Hub
 from services.status.pictures_http import PicturesApi
+from services.status.room import RoomFolder, RoomStore
 from services.status.settings import StatusSettings
 from services.status.store import StatusStore
 from services.status.ws import Stream, refuse_by_close_code
@@ -37,6 +38,8 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     artifacts = await asyncio.to_thread(Artifacts, settings.artifacts_url)
 
     hub = Hub(store, clock, backlog=settings.stream_backlog)
+    room = RoomFolder(RoomStore(database), hub)
+    await room.load()
     runtime.on_drain(hub.drain)  # before the bus, so that it drains after it: clients get what was folded last
     bus = await runtime.bus()
     folder = Folder(store, hub, clock, runtime.metrics, log_keep=settings.log_keep)
@@ -69,5 +72,5 @@ async def compose(runtime: Runtime[StatusSettings], app: web.Application) -> Non
     runtime.duty("members", members.ask, seconds=ASK_SECONDS)
     uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
     lists: Handlers = {MembersChanged: then_turned_out(members.fold), TokensChanged: then_turned_out(tokens.fold)}
-    await bus.consume(STATUS_FACTS, {**folder.facts(), **lists})
+    await bus.consume(STATUS_FACTS, {**folder.facts(), **room.facts(), **lists})
     await bus.consume(STATUS_PROGRESS, folder.transient())

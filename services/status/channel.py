@@ -40,6 +40,8 @@ class _Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     datasets: list[Raw]
     queue: Raw
     progress: list[Raw]
+    room_moved_at: datetime | None
+    announcements: Raw
 
 
 class _Events(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="events"):
@@ -49,6 +51,15 @@ class _Events(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     time: datetime
     events: list[Raw]
     progress: list[Raw]
+    room_moved_at: datetime | None
+    announcements: Raw | None
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What is shown to all teams alike: when the room last moved, and what is announced, as JSON."""
+
+    moved_at: datetime | None = None
+    announcements: bytes = b"[]"
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -67,12 +78,14 @@ class Channel:
         self.epoch = epoch
         self.last = last
         self.records = records
-        self.revision = 0  # rises with each progress
+        self.revision = 0  # rises with each progress, and with what concerns the whole room
         self.clients: set[Client] = set()
         self.doubtful = False  # memory may be behind the database: to be compared before the next use
         self._code: int | None = None
         self._ring: deque[bytes] = deque(maxlen=backlog)
         self._progress: dict[str, tuple[int, Progress, bytes]] = {}
+        # What it was, and at which revision its parts were told.
+        self._room, self._moved_in, self._announced_in = Room(), 0, 0
         self._made: tuple[tuple[int, ...], Due] | None = None
 
     # --- what happens --------------------------------------------------------------------------------------------------
@@ -104,6 +117,18 @@ class Channel:
         self._progress[progress.model_id] = (self.revision, progress, _encode(progress))
         self._wake()
         return True
+
+    def put_room(self, room: Room) -> None:
+        """Show what concerns all teams."""
+        if room == self._room:
+            return
+        self.revision += 1
+        if room.moved_at != self._room.moved_at:
+            self._moved_in = self.revision
+        if room.announcements != self._room.announcements:
+            self._announced_in = self.revision
+        self._room = room
+        self._wake()
 
     def progress(self, model_id: str) -> Progress | None:
         """The newest figures of a model, None where it doesn't run."""
@@ -152,6 +177,8 @@ class Channel:
                 datasets=[Raw(data) for data in newest_first(views, "dataset")],
                 queue=Raw(b"[]" if queue is None or queue.data is None else queue.data),
                 progress=[Raw(data) for _, _, data in self._progress.values()],
+                room_moved_at=self._room.moved_at,
+                announcements=Raw(self._room.announcements),
             )
         )
 
@@ -166,19 +193,30 @@ class Channel:
         first = seq - (self.last - len(self._ring))
         events = list(islice(self._ring, first, first + upto - seq))
         progress = [data for number, _, data in self._progress.values() if number > revision]
-        due = Due(self.events_frame(events, now, progress), upto, self.revision)
+        due = Due(self.events_frame(events, now, progress, revision), upto, self.revision)
         # An empty one only tells the time, which the next one must tell anew.
-        self._made = (position, due) if events or progress else None
+        told = events or progress or max(self._moved_in, self._announced_in) > revision
+        self._made = (position, due) if told else None
         return due
 
-    def events_frame(self, events: Sequence[bytes], now: datetime, progress: Sequence[bytes] = ()) -> bytes:
-        """An EventsFrame of parts that are encoded."""
+    def events_frame(
+        self,
+        events: Sequence[bytes],
+        now: datetime,
+        progress: Sequence[bytes] = (),
+        revision: int | None = None,
+    ) -> bytes:
+        """An EventsFrame of parts that are encoded, with what of the room came after `revision` (None: nothing)."""
+        moved = revision is not None and self._moved_in > revision
+        announced = revision is not None and self._announced_in > revision
         return _encode(
             _Events(
                 epoch=self.epoch,
                 time=now,
                 events=[Raw(event) for event in events],
                 progress=[Raw(newest) for newest in progress],
+                room_moved_at=self._room.moved_at if moved else None,
+                announcements=Raw(self._room.announcements) if announced else None,
             )
         )
 

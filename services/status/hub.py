@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from services.status.channel import Channel
+from services.status.channel import Channel, Room
 from services.status.store import Loaded
 from shared.contract.errors import UserError
 from shared.contract.stream import CLOSE_RESUME
@@ -43,6 +43,7 @@ class Hub:
         self._used: dict[str, float] = {}
         self._locks = KeyedLocks()
         self._draining = False
+        self._room = Room()
 
     async def channel(self, team: str) -> Channel:
         """The team's channel. Raises UserError `restarting` (503) once the service drains."""
@@ -65,6 +66,12 @@ class Hub:
                 self._channels[team] = channel
             self._used[team] = self._clock.monotonic()
             yield channel
+
+    def put_room(self, room: Room) -> None:
+        """Show all teams, also those that come into memory later, what concerns all of them."""
+        self._room = room
+        for channel in self._channels.values():
+            channel.put_room(room)
 
     def channels(self) -> list[Channel]:
         """Those in memory."""
@@ -98,4 +105,6 @@ class Hub:
                 channel.renew(loaded.records, missed)
                 return channel
             channel.end(CLOSE_RESUME)
-        return Channel(team, loaded.epoch, loaded.last, loaded.records, backlog=self._backlog)
+        fresh = Channel(team, loaded.epoch, loaded.last, loaded.records, backlog=self._backlog)
+        fresh.put_room(self._room)
+        return fresh

@@ -133,7 +133,9 @@ class Stream:
             client = channel.attach(after)
             client.wake.set()
             return client, _frames()
-        return channel.attach(channel.last), self._missed(channel, after, channel.last)
+        client = channel.attach(channel.last)
+        client.wake.set()  # what is outside the sequence comes right behind
+        return client, self._missed(channel, after, channel.last)
 
     async def _missed(self, channel: Channel, after: int, upto: int) -> AsyncIterator[bytes]:
         """What the log holds of (after, upto], page by page."""

@@ -17,6 +17,7 @@ import msgspec
 from shared.contract.api.teams import TeamRole
 from shared.contract.starting_models import Accelerator
 from shared.contract.views import (
+    Announcement,
     DatasetView,
     ExportedFile,
     JobView,
@@ -64,6 +65,19 @@ class QueueMoved(msgspec.Struct, frozen=True, kw_only=True, tag="queue.moved.v1"
     places: list[QueuePlace]
 
 
+class RoomMoved(msgspec.Struct, frozen=True, kw_only=True, tag="room.moved.v1"):
+    """What runs and waits in the whole room isn't what it was: whoever shows it asks for it again. It concerns all teams and
+    names none; the time that counts is the envelope's. At most one a second."""
+
+
+class AnnouncementsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="announcements.changed.v1"):
+    """All that operators tell all teams after a write, newest first; some may be over by the clock. `version` rises with each
+    write: the highest counts. Told again as lists of members are."""
+
+    announcements: list[Announcement]
+    version: int
+
+
 class TeamChanged(msgspec.Struct, frozen=True, kw_only=True, tag="team.changed.v1"):
     """The team's minutes after a write."""
 
@@ -103,8 +117,8 @@ class TokenUsed(msgspec.Struct, frozen=True, kw_only=True, tag="token.used.v1"):
 
 
 class MembersAsked(msgspec.Struct, frozen=True, kw_only=True, tag="members.asked.v1"):
-    """A service has started, and would hear all teams' lists of members and of tokens: it may have missed some, or have an
-    empty store."""
+    """A service has started, and would hear all teams' lists of members and of tokens, and the announcements: it may have
+    missed some, or have an empty store."""
 
 
 class DatasetSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,6 +302,8 @@ Fact = (
     | JobChanged
     | JobDeleted
     | QueueMoved
+    | RoomMoved
+    | AnnouncementsChanged
     | TeamChanged
     | MembersChanged
     | MembersAsked

@@ -2,7 +2,8 @@
 
 Pure. The law: a snapshot, folded with every later event in order, equals a fresh snapshot. Events carry consecutive `seq`
 numbers within an `epoch`; a client that comes back with its last pair gets each missed event, or a fresh snapshot where they
-are no longer kept: never a silent gap. Progress is outside the sequence: the newest value per model wins.
+are no longer kept: never a silent gap. Outside the sequence, the newest value wins: of each model's progress, and of what
+concerns the whole room.
 
 A client connects to `/api/ws`, with `?epoch=…&seq=…` when it resumes. Every frame is one JSON object with `kind`.
 """
@@ -13,7 +14,7 @@ from datetime import datetime
 
 import msgspec
 
-from shared.contract.views import DatasetView, JobView, PredictionsView, QueuePlace, TeamView
+from shared.contract.views import Announcement, DatasetView, JobView, PredictionsView, QueuePlace, TeamView
 
 # Websocket close codes (4000-4999 are an application's own).
 CLOSE_RESUME = 4000  # the client was too slow: reconnect with the last (epoch, seq)
@@ -109,7 +110,9 @@ StreamEvent = ModelPut | ModelGone | MetricsAdded | DatasetPut | DatasetGone | Q
 
 
 class SnapshotFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="snapshot"):
-    """All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model."""
+    """All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model, and what
+    runs and waits in the whole room at /api/queue: it was `room_moved_at` when that last changed. `announcements` are newest
+    first; some may be over by the server's clock."""
 
     epoch: str
     seq: int
@@ -120,15 +123,20 @@ class SnapshotFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     datasets: list[DatasetView]
     queue: list[QueuePlace]
     progress: list[Progress]
+    room_moved_at: datetime | None = None
+    announcements: list[Announcement] = []
 
 
 class EventsFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="events"):
-    """What is due since the last frame: events in order (possibly none) and the newest progress of each running model."""
+    """What is due since the last frame: events in order (possibly none), the newest progress of each running model, and of the
+    whole room `room_moved_at` and all `announcements`, each None where it is what it was."""
 
     epoch: str
     time: datetime
     events: list[StreamEvent] = []
     progress: list[Progress] = []
+    room_moved_at: datetime | None = None
+    announcements: list[Announcement] | None = None
 
 
 Frame = SnapshotFrame | EventsFrame

@@ -48,8 +48,8 @@ DATASET_FACTS = Queue(name="dataset.facts", bindings=("members.changed", "tokens
 # One consumer at a time: the sequence numbers that browsers resume by are made here.
 STATUS_FACTS = Queue(
     name="status.facts",
-    bindings=("dataset.*", "job.*", "queue.*", "team.*", "members.changed", "tokens.changed",
-              "training.checkpointed"),
+    bindings=("dataset.*", "job.*", "queue.*", "room.*", "team.*", "announcements.changed", "members.changed",
+              "tokens.changed", "training.checkpointed"),
     prefetch=200,
     single_active_consumer=True,
 )  # fmt: skip

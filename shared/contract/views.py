@@ -191,6 +191,17 @@ class TeamView(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
 
 
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator tells all teams; after `until` it is over, None: not before it is removed."""
+
+    id: str
+    text: str
+    kind: Literal["info", "warning"]
+    at: datetime
+    by: str
+    until: datetime | None = None
+
+
 class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
     """A waiting job's place (1 is next) and when it may start and end: of ten, six start between `start_from` and `start_to`,
     two before and two after (20th and 80th percentile), and so for the end. None where nothing can be said."""

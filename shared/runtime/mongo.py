@@ -81,6 +81,11 @@ async def ensure_indexes(collection: Collection, indexes: Sequence[IndexModel]) 
         await collection.create_indexes(list(indexes))
 
 
+def to_millisecond(at: datetime) -> datetime:
+    """The time as the store will have it."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 def to_document(value: msgspec.Struct, *, drop: Sequence[str] = ()) -> Document:
     """A struct as a document: its `id` becomes `_id`, times stay times, enumerations become their values."""
     document: Document = msgspec.to_builtins(value, builtin_types=(datetime, bytes))

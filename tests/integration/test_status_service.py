@@ -46,6 +46,8 @@ from shared.runtime.service import Runtime, serve
 from shared.runtime.trace import Tracing
 from tests.support.status_facts import (
     EVALUATION,
+    NOW,
+    announced,
     changed,
     checkpointed,
     dataset_created,
@@ -55,6 +57,7 @@ from tests.support.status_facts import (
     minutes,
     progressed,
     queue_moved,
+    room_moved,
 )
 from tests.support.store import Store
 from tests.support.stream_client import StreamClient, connected, shown
@@ -367,6 +370,27 @@ async def _metrics(service: Service) -> str:
 
 
 # --- who may see what --------------------------------------------------------------------------------------------------
+
+
+async def test_all_teams_are_told_what_concerns_the_room(service: Service) -> None:
+    async with service.watch() as ours, service.watch(team="others") as theirs:
+        await service.tell(room_moved())
+        moved = [await client.until(lambda state: state.room_moved_at) for client in (ours, theirs)]
+        assert {state.room_moved_at for state in moved} == {NOW}
+        assert [state.position and state.position.seq for state in moved] == [0, 0]
+        await service.tell(announced(2, "Finals"), room_moved(seconds=-1), room_moved(seconds=2), changed(job()))
+        state = await ours.until(lambda state: state.models)
+        assert state.room_moved_at == NOW + timedelta(seconds=2)
+        await theirs.until(lambda state: state.room_moved_at == NOW + timedelta(seconds=2))
+        assert [[one.text for one in client.state.announcements] for client in (ours, theirs)] == [["Finals"]] * 2
+    await service.stop()
+    await service.start()
+    async with service.watch(team="new") as later:
+        await later.frame()
+        assert later.state.room_moved_at == NOW + timedelta(seconds=2)
+        assert [one.text for one in later.state.announcements] == ["Finals"]
+        await service.tell(announced(1, "Late"), announced(3))
+        await later.until(lambda state: not state.announcements)
 
 
 async def test_another_team_sees_nothing(service: Service) -> None:

@@ -17,12 +17,14 @@ import aiohttp
 
 from shared.contract import topology
 from shared.contract.events import (
+    AnnouncementsChanged,
     HeldJob,
     JobAssign,
     JobChanged,
     JobStop,
     Message,
     QueueMoved,
+    RoomMoved,
     TeamChanged,
     TrainerDrain,
     TrainerHeartbeat,
@@ -288,8 +290,9 @@ async def open_platform(
     await bus.connect()
     async with aiohttp.ClientSession() as session:
         running = Platform(environ, folder, bus, session, "demo")
-        listener = Queue(name="test.listener", bindings=("job.*", "queue.*", "team.*"))
-        await bus.consume(listener, {JobChanged: running.hear, QueueMoved: running.hear, TeamChanged: running.hear})
+        listener = Queue(name="test.listener", bindings=("job.*", "queue.*", "room.*", "team.*", "announcements.*"))
+        heard = (AnnouncementsChanged, JobChanged, QueueMoved, RoomMoved, TeamChanged)
+        await bus.consume(listener, dict.fromkeys(heard, running.hear))
         both = (running.dataset, running.scheduler)
         try:
             # Side by side: most of a start is imports.

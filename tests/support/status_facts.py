@@ -7,18 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.contract.events import (
+    AnnouncementsChanged,
     DatasetCreated,
     DatasetDeleted,
     JobChanged,
     JobDeleted,
     Message,
     QueueMoved,
+    RoomMoved,
     TeamChanged,
     TrainingCheckpointed,
     TrainingProgressed,
 )
 from shared.contract.jobs import JobState
-from shared.contract.views import DatasetView, JobView, LabelCount, QueuePlace, TeamView
+from shared.contract.views import Announcement, DatasetView, JobView, LabelCount, QueuePlace, TeamView
 from shared.contract.wire import Envelope
 
 NOW = datetime(2026, 3, 14, 10, 15, 30, 250_000, tzinfo=UTC)
@@ -99,6 +101,17 @@ def queue_moved(*jobs: str, **about: Any) -> Envelope:
     """queue.moved: `jobs` wait in this order."""
     places = [QueuePlace(job_id=name, position=number) for number, name in enumerate(jobs, 1)]
     return envelope(QueueMoved(places=places), **about)
+
+
+def room_moved(**about: Any) -> Envelope:
+    """room.moved."""
+    return envelope(RoomMoved(), **({"team": ""} | about))
+
+
+def announced(version: int = 1, *texts: str, **about: Any) -> Envelope:
+    """announcements.changed: these texts, newest first."""
+    listed = [Announcement(id=f"a{text}", text=text, kind="info", at=NOW, by="Op") for text in texts]
+    return envelope(AnnouncementsChanged(announcements=listed, version=version), **({"team": ""} | about))
 
 
 def minutes(version: int = 1, balance: int = 3600, team: str = TEAM, **about: Any) -> Envelope:

@@ -28,6 +28,8 @@ def shown(state: State) -> object:
             "models": dict(state.models),
             "datasets": dict(state.datasets),
             "queue": dict(state.queue),
+            "room_moved_at": state.room_moved_at,
+            "announcements": list(state.announcements),
         }
     )
 

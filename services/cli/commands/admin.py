@@ -6,7 +6,9 @@ import click
 
 from services.cli.lazy import LazyGroup
 
-_TEAMS, _JOBS, _TRAINERS = (f"services.cli.commands.admin_{what}" for what in ("teams", "jobs", "trainers"))
+_TEAMS, _JOBS, _TRAINERS, _ANNOUNCEMENTS = (
+    f"services.cli.commands.admin_{what}" for what in ("teams", "jobs", "trainers", "announcements")
+)
 
 COMMANDS = {
     "teams": (f"{_TEAMS}:teams", "List all teams: minutes, members, jobs."),
@@ -21,6 +23,8 @@ COMMANDS = {
     "trainers": (f"{_TRAINERS}:trainers", "All trainers: load, memory, what they hold."),
     "drain": (f"{_TRAINERS}:drain", "Have a trainer hand back its jobs and end."),
     "capacity": (f"{_TRAINERS}:capacity", "How busy the trainers were, and how many jobs waited."),
+    "announce": (f"{_ANNOUNCEMENTS}:announce", "Tell all teams something."),
+    "announcements": (f"{_ANNOUNCEMENTS}:announcements", "What is announced; take one back."),
     "audit": (f"{_TRAINERS}:audit", "What operators and mentors did, newest first."),
 }
 

@@ -11,16 +11,9 @@ from rich.text import Text
 from services.cli import show_admin
 from services.cli.context import Context, json_option, pass_context
 from services.cli.figures import clock, count, plain
-from services.cli.when import FORMS, parse_when
+from services.cli.when import FORMS, when_option
 from shared.contract.api.admin import BatchAnswer
 from shared.runtime.clock import SystemClock
-
-
-def _when(_: click.Context, parameter: click.Parameter, given: str | None) -> datetime | None:
-    try:
-        return None if given is None else parse_when(given, SystemClock().now())
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter(str(error), param=parameter) from error
 
 
 @click.command()
@@ -74,7 +67,7 @@ def grant(context: Context, teams: tuple[str, ...], minutes: int, season: bool, 
 @click.command()
 @click.argument("teams", metavar="[TEAM...]", nargs=-1)
 @click.option("--all", "everybody", is_flag=True, help="For everybody.")
-@click.option("--until", metavar="WHEN", callback=_when, help=f"{FORMS}; else until resumed.")
+@click.option("--until", metavar="WHEN", callback=when_option, help=f"{FORMS}; else until resumed.")
 @click.option("--message", metavar="TEXT", default="", help="What the teams are told.")
 @json_option
 @pass_context

@@ -16,12 +16,12 @@ import msgspec
 from msgspec import inspect as shapes
 
 from shared.contract import pictures, stream
-from shared.contract.api import admin, datasets, errors, jobs, models, teams, tokens
+from shared.contract.api import admin, announcements, datasets, errors, jobs, models, room, teams, tokens
 from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
 
 # What the client is told and asks. Not the claims: they are the services' own.
-API = (errors, jobs, teams, tokens, admin, datasets, models)
+API = (errors, jobs, teams, tokens, room, announcements, admin, datasets, models)
 
 TARGET = Path(__file__).resolve().parent.parent / "src" / "contract.ts"
 
@@ -60,6 +60,9 @@ def render() -> str:
     blocks.append(
         "/** A line that brings no frame for so many seconds is dead. */\n"
         f"export const SILENCE_SECONDS = {stream.SILENCE_SECONDS};\n"
+    )
+    blocks.append(
+        f"/** Characters. */\nexport const LONGEST_ANNOUNCEMENT = {announcements.LONGEST_ANNOUNCEMENT};\n"
     )
     names = "".join(f"  {json.dumps(model.key)}: {json.dumps(model.name)},\n" for model in STARTING_MODELS.values())
     blocks.append(

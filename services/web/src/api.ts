@@ -4,6 +4,8 @@
  * Owns addresses, timeouts and idempotency keys. The shapes of requests and answers are the contract's.
  */
 import type {
+  AnnouncementAnswer,
+  AnnounceRequest,
   AuditAnswer,
   BatchAnswer,
   CancelRequest,
@@ -41,6 +43,7 @@ import type {
   QueueAnswer,
   ReconcileRequest,
   RetryRequest,
+  RoomAnswer,
   Session,
   SessionRequest,
   StartingModels,
@@ -270,6 +273,19 @@ export class Api {
   }
 
   // --- for operators ---------------------------------------------------------------------------------------------
+
+  /** What runs and waits in the whole room. */
+  room(signal: AbortSignal): Promise<RoomAnswer> {
+    return this.request("GET", "/api/queue", { signal });
+  }
+
+  announce(body: AnnounceRequest, key: string): Promise<AnnouncementAnswer> {
+    return this.request("POST", "/api/admin/announcements", { body, key });
+  }
+
+  async removeAnnouncement(id: string): Promise<void> {
+    await this.request("DELETE", `/api/admin/announcements/${encodeURIComponent(id)}`);
+  }
 
   trainers(signal: AbortSignal): Promise<TrainersAnswer> {
     return this.request("GET", "/api/trainers", { signal });

@@ -44,6 +44,33 @@ export const ASSIGNED: ReadonlySet<JobState> = new Set<JobState>(["PREPARING", "
 /** Stop is possible in these. */
 export const STOPPABLE: ReadonlySet<JobState> = new Set<JobState>(["QUEUED", "PREPARING", "RUNNING"]);
 
+/** Tell all teams `text`, of 1 to 280 characters; `until` None: until it is removed. */
+export interface AnnounceRequest {
+  text: string;
+  kind?: "info" | "warning";
+  until?: Timestamp | null;
+}
+
+/** What an operator tells all teams; after `until` it is over, None: not before it is removed. */
+export interface Announcement {
+  id: string;
+  text: string;
+  kind: "info" | "warning";
+  at: Timestamp;
+  by: string;
+  until: Timestamp | null;
+}
+
+/** An announcement that was published. */
+export interface AnnouncementAnswer {
+  announcement: Announcement;
+}
+
+/** All that are in force, newest first. */
+export interface AnnouncementsAnswer {
+  announcements: Announcement[];
+}
+
 /** One assignment of the job to a trainer and how it ended. */
 export interface AttemptView {
   number: number;
@@ -262,13 +289,16 @@ export interface EventsAnswer {
   events: ModelEvent[];
 }
 
-/** What is due since the last frame: events in order (possibly none) and the newest progress of each running model. */
+/** What is due since the last frame: events in order (possibly none), the newest progress of each running model, and of the
+ * whole room `room_moved_at` and all `announcements`, each None where it is what it was. */
 export interface EventsFrame {
   kind: "events";
   epoch: string;
   time: Timestamp;
   events: (ModelPut | ModelGone | MetricsAdded | DatasetPut | DatasetGone | QueuePut | TeamPut)[];
   progress: Progress[];
+  room_moved_at: Timestamp | null;
+  announcements: Announcement[] | null;
 }
 
 /** The exported model and how its boxes compared with the Keras model's. */
@@ -743,6 +773,43 @@ export interface RetryRequest {
   when_room?: boolean;
 }
 
+/** All that runs, the first to end first, and all that waits, next first. `slots` are those of the live trainers that take
+ * jobs, `busy` how many of them hold one. A job of the asking team, of the usual kind and length, that was submitted now would
+ * start between `start_from` and `start_to`; None where nothing can be said, or it would have to be tried again later. */
+export interface RoomAnswer {
+  slots: number;
+  busy: number;
+  running: RoomRunning[];
+  waiting: RoomWaiting[];
+  start_from: Timestamp | null;
+  start_to: Timestamp | null;
+}
+
+/** A job that a trainer holds. Of ten such jobs six end between `end_from` and `end_to`; None where nothing can be said. */
+export interface RoomRunning {
+  state: JobState;
+  steps_completed: number;
+  steps_requested: number;
+  end_from: Timestamp | null;
+  end_to: Timestamp | null;
+  job_id: string | null;
+  description: string | null;
+}
+
+/** A job in the queue, at `position` (1 is next), of the class `priority` (higher goes first). Of ten such jobs six start
+ * between `start_from` and `start_to`, and so for the end; None where nothing can be said. */
+export interface RoomWaiting {
+  position: number;
+  priority: number;
+  queued_at: Timestamp;
+  start_from: Timestamp | null;
+  start_to: Timestamp | null;
+  end_from: Timestamp | null;
+  end_to: Timestamp | null;
+  job_id: string | null;
+  description: string | null;
+}
+
 /** Whom the token names; `expires` is when it does, None for one that never does. */
 export interface Session {
   team: string;
@@ -763,7 +830,9 @@ export interface SkippedFile {
   code: string;
 }
 
-/** All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model. */
+/** All that a team's page shows, as of (epoch, seq). `time` is the server's clock. Metrics are fetched by model, and what
+ * runs and waits in the whole room at /api/queue: it was `room_moved_at` when that last changed. `announcements` are newest
+ * first; some may be over by the server's clock. */
 export interface SnapshotFrame {
   kind: "snapshot";
   epoch: string;
@@ -775,6 +844,8 @@ export interface SnapshotFrame {
   datasets: DatasetView[];
   queue: QueuePlace[];
   progress: Progress[];
+  room_moved_at: Timestamp | null;
+  announcements: Announcement[];
 }
 
 /** What can be trained from. `input_size` is a side in pixels, `batch_size` pictures a step by accelerator. */
@@ -943,6 +1014,9 @@ export const LEAST_SCORE = 0.05;
 
 /** A line that brings no frame for so many seconds is dead. */
 export const SILENCE_SECONDS = 15;
+
+/** Characters. */
+export const LONGEST_ANNOUNCEMENT = 280;
 
 /** Shown names by key. A service may know newer ones. */
 export const STARTING_MODEL_NAMES: Readonly<Record<string, string>> = {

@@ -3,8 +3,11 @@
 export const MODEL_TABS = ["details", "graphs", "images", "export", "try"] as const;
 export type ModelTab = (typeof MODEL_TABS)[number];
 
-export const OPERATOR_TABS = ["trainers", "queue", "teams", "audit"] as const;
+export const OPERATOR_TABS = ["trainers", "queue", "teams", "announcements", "audit"] as const;
 export type OperatorTab = (typeof OPERATOR_TABS)[number];
+
+export const TEAM_TABS = ["minutes", "queue"] as const;
+export type TeamTab = (typeof TEAM_TABS)[number];
 
 /** Which of a dataset's pictures are shown; null is all. Negatives are those without a box, so they have no label. */
 export interface PictureFilter {
@@ -22,7 +25,7 @@ export type Route =
   | { page: "start"; datasets: readonly string[]; more: string | null }
   | { page: "models" }
   | { page: "model"; id: string; tab: ModelTab }
-  | { page: "team" }
+  | { page: "team"; tab: TeamTab }
   | { page: "operators"; tab: OperatorTab };
 
 const ID = /^[\w.-]+$/;
@@ -50,8 +53,12 @@ export function parseRoute(hash: string): Route | null {
     const tab = first === undefined ? "trainers" : oneOf(OPERATOR_TABS, first);
     return tab === null ? null : { page, tab };
   }
+  if (page === "team") {
+    const tab = first === undefined ? "minutes" : oneOf(TEAM_TABS, first);
+    return tab === null ? null : { page, tab };
+  }
   if (first !== undefined) return null;
-  return page === "datasets" || page === "models" || page === "team" ? { page } : null;
+  return page === "datasets" || page === "models" ? { page } : null;
 }
 
 export function hashOf(route: Route): string {
@@ -68,6 +75,8 @@ export function hashOf(route: Route): string {
     }
     case "operators":
       return `#/operators${route.tab === "trainers" ? "" : `/${route.tab}`}`;
+    case "team":
+      return `#/team${route.tab === "minutes" ? "" : `/${route.tab}`}`;
     case "start": {
       const parts = [
         ...(route.more === null ? [] : [`more=${route.more}`]),

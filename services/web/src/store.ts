@@ -4,6 +4,7 @@
  * Pure: no DOM, no clock, no network. The law: a snapshot folded with every later event equals a fresh snapshot.
  */
 import {
+  type Announcement,
   type DatasetView,
   type Frame,
   type JobState,
@@ -29,6 +30,10 @@ export interface State {
   readonly progress: ReadonlyMap<string, Progress>;
   /** Model id, then step. Only of models whose metrics were fetched or that got a checkpoint since. */
   readonly metrics: ReadonlyMap<string, ReadonlyMap<number, MetricPoint>>;
+  /** When what runs and waits in the whole room last changed: whoever shows it asks for it again. */
+  readonly roomMoved: string | null;
+  /** What operators tell all teams, newest first; some may be over by the server's clock. */
+  readonly announcements: readonly Announcement[];
 }
 
 export interface Position {
@@ -48,6 +53,8 @@ export const EMPTY: State = {
   queue: new Map(),
   progress: new Map(),
   metrics: new Map(),
+  roomMoved: null,
+  announcements: [],
 };
 
 /** The state after a frame, or "gap" where events before it are missing: only a fresh snapshot helps then. */
@@ -64,6 +71,10 @@ export function fold(state: State, frame: Frame): State | "gap" {
   }
   if (seq !== state.position.seq) draft.set({ position: { epoch: frame.epoch, seq } });
   for (const progress of frame.progress) putProgress(draft, progress);
+  const moved = frame.room_moved_at ?? state.roomMoved;
+  if (moved !== state.roomMoved) draft.set({ roomMoved: moved });
+  // Also null and missing: a frame tells them where they have changed, an older service never does.
+  if (frame.announcements != null) draft.set({ announcements: frame.announcements });
   return draft.state;
 }
 
@@ -80,6 +91,8 @@ export function toSnapshot(state: State, time: string): SnapshotFrame | null {
     datasets: [...state.datasets.values()],
     queue: [...state.queue.values()],
     progress: [...state.progress.values()],
+    room_moved_at: state.roomMoved,
+    announcements: [...state.announcements],
   };
 }
 
@@ -154,6 +167,9 @@ function fromSnapshot(state: State, frame: SnapshotFrame): State {
     progress: running.state.progress,
     // Not part of a snapshot: kept so that a chart doesn't blink while they are fetched again.
     metrics: new Map([...state.metrics].filter(([id]) => models.has(id))),
+    // An older service doesn't tell.
+    roomMoved: frame.room_moved_at ?? null,
+    announcements: frame.announcements ?? [],
   };
 }
 

@@ -14,12 +14,18 @@ const listed = (names: readonly string[]): string => names.map((name) => `“${n
 
 /** "starts 14:40 to 14:55"; what has passed already is left out. */
 function expected(verb: string, earliest: string | null, latest: string | null, now: number): string {
+  const span = between(earliest, latest, now);
+  return span === "" ? "" : `${verb} ${span}`;
+}
+
+/** "14:40 to 14:55", "" where nothing can be said. */
+function between(earliest: string | null, latest: string | null, now: number): string {
   if (earliest === null || latest === null) return "";
-  if (Date.parse(latest) <= now) return `${verb} any moment`;
+  if (Date.parse(latest) <= now) return "any moment";
   const to = clock(latest, now);
-  if (Date.parse(earliest) <= now) return `${verb} by ${to}`;
+  if (Date.parse(earliest) <= now) return `by ${to}`;
   const from = clock(earliest, now);
-  return from === to ? `${verb} about ${from}` : `${verb} ${from} to ${to}`;
+  return from === to ? `about ${from}` : `${from} to ${to}`;
 }
 
 export const texts = {
@@ -605,6 +611,7 @@ export const texts = {
     title: "Team",
     of: (team: string) => `Team ${team}`,
     intro: "Minutes, where they went, and who may do what.",
+    tabs: { minutes: "Minutes and people", queue: "The room’s queue" },
     closed: (pause: Pause, now: number) =>
       `${pause.by} has closed training${pause.until === null ? "" : ` until ${clock(pause.until, now)}`}${pause.message === "" ? "." : `: ${pause.message}`} Jobs that are in the queue already go on.`,
     balance: "Minutes",
@@ -680,11 +687,63 @@ export const texts = {
     revoked: (name: string) => `“${name}” is revoked.`,
   },
 
+  announcements: {
+    title: "Announcements",
+    kinds: { info: "News", warning: "Warning" },
+    about: (by: string, at: string, until: string | null, now: number) =>
+      `${by}, ${clock(at, now)}${until === null ? "" : ` · until ${clock(until, now)}`}`,
+    more: (count: number) => `${plural(count, "more announcement")} on the Team page`,
+    dismiss: (text: string) => `Dismiss: ${text}`,
+    none: "Nothing is announced",
+    noneHint: "What you tell all teams here appears on every page at once.",
+    form: "Tell all teams",
+    text: "Text",
+    left: (count: number) => `${plural(count, "character")} left`,
+    textMissing: "Write what the teams should know.",
+    kind: "Kind",
+    until: "Until",
+    untilHint: "Empty: until you remove it.",
+    publish: "Announce",
+    remove: "Remove",
+    removeOf: (text: string) => `Remove: ${text}`,
+  },
+
+  room: {
+    title: "The room’s queue",
+    slots: (busy: number, slots: number, waiting: number) => {
+      const wait = waiting === 0 ? "nobody waits" : `${plural(waiting, "job waits", "jobs wait")}`;
+      if (slots === 0) return `No trainer takes jobs just now; ${wait}.`;
+      return `${whole(busy)} of ${plural(slots, "slot")} ${busy === 1 ? "is" : "are"} busy, ${wait}.`;
+    },
+    next: (from: string | null, to: string | null, now: number) => {
+      if (from === null || to === null) return "";
+      if (Date.parse(to) - now < 60_000) return "A job submitted now would start at once.";
+      return `A job submitted now would start ${between(from, to, now)}.`;
+    },
+    running: "Training now",
+    waiting: "Waiting",
+    nobodyRuns: "No job is training.",
+    nobodyWaits: "Nobody waits.",
+    place: "Place",
+    job: "Job",
+    state: "Job State",
+    steps: "Steps",
+    since: "Since",
+    starts: "Expected start",
+    ends: "Expected end",
+    between,
+    other: "Another team",
+    own: "your team",
+    priority: (priority: number) => `priority ${priority > 0 ? "+" : "\u2212"}${Math.abs(priority)}`,
+    empty: "The room is free",
+    emptyHint: "Nobody trains, and nobody waits.",
+  },
+
   operators: {
     title: "Operators",
     intro: "The whole room: machines, queue, teams.",
     only: "This page is for operators.",
-    tabs: { trainers: "Trainers", queue: "Queue", teams: "Teams", audit: "Audit" },
+    tabs: { trainers: "Trainers", queue: "Queue", teams: "Teams", announcements: "Announcements", audit: "Audit" },
     trainer: "Trainer",
     status: "Status",
     statuses: { live: "Live", draining: "Draining", silent: "Silent", gone: "Gone" },

@@ -121,7 +121,8 @@ describe("routes", () => {
     { page: "models" },
     { page: "model", id: "0b1c-2", tab: "details" },
     { page: "model", id: "0b1c-2", tab: "graphs" },
-    { page: "team" },
+    { page: "team", tab: "minutes" },
+    { page: "team", tab: "queue" },
     { page: "operators", tab: "trainers" },
     { page: "operators", tab: "audit" },
   ];

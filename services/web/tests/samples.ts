@@ -1,5 +1,14 @@
 /** Whole sample objects; a test changes the fields that it is about. */
-import type { DatasetView, JobView, MetricPoint, Progress, QueuePlace, SnapshotFrame, TeamView } from "../src/contract";
+import type {
+  Announcement,
+  DatasetView,
+  JobView,
+  MetricPoint,
+  Progress,
+  QueuePlace,
+  SnapshotFrame,
+  TeamView,
+} from "../src/contract";
 
 export const AT = "2026-03-01T12:00:00Z";
 
@@ -118,6 +127,10 @@ export function team(changes: Partial<TeamView> = {}): TeamView {
   };
 }
 
+export function announcement(changes: Partial<Announcement> = {}): Announcement {
+  return { id: "a1", text: "Snow", kind: "info", at: AT, by: "Op", until: null, ...changes };
+}
+
 export function snapshot(changes: Partial<SnapshotFrame> = {}): SnapshotFrame {
   return {
     kind: "snapshot",
@@ -130,6 +143,8 @@ export function snapshot(changes: Partial<SnapshotFrame> = {}): SnapshotFrame {
     datasets: [],
     queue: [],
     progress: [],
+    room_moved_at: null,
+    announcements: [],
     ...changes,
   };
 }

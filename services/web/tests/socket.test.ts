@@ -99,6 +99,8 @@ const event = (seq: number): Frame => ({
   time: AT,
   events: [{ kind: "model.put", seq, model: job({ version: seq }) }],
   progress: [],
+  room_moved_at: null,
+  announcements: null,
 });
 
 let world: World;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { EventsFrame, Frame, Progress, StreamEvent } from "../src/contract";
+import type { Announcement, EventsFrame, Frame, Progress, StreamEvent } from "../src/contract";
 import { EMPTY, fold, type State, toSnapshot, withMetrics, withModel } from "../src/store";
-import { AT, dataset, job, place, point, progress, snapshot, team } from "./samples";
+import { announcement, AT, dataset, job, place, point, progress, snapshot, team } from "./samples";
 
 function folded(state: State, frame: Frame): State {
   const next = fold(state, frame);
@@ -9,8 +9,14 @@ function folded(state: State, frame: Frame): State {
   return next;
 }
 
-function events(list: StreamEvent[], progressed: Progress[] = [], epoch = "e1"): EventsFrame {
-  return { kind: "events", epoch, time: AT, events: list, progress: progressed };
+function events(
+  list: StreamEvent[],
+  progressed: Progress[] = [],
+  epoch = "e1",
+  room: Partial<Pick<EventsFrame, "room_moved_at" | "announcements">> = {},
+): EventsFrame {
+  const unchanged = { room_moved_at: null, announcements: null };
+  return { kind: "events", epoch, time: AT, events: list, progress: progressed, ...unchanged, ...room };
 }
 
 const begun = folded(EMPTY, snapshot());
@@ -135,6 +141,47 @@ describe("progress", () => {
   });
 });
 
+describe("that the room has moved", () => {
+  const later = "2026-03-01T12:00:07Z";
+  const moved = folded(begun, events([], [], "e1", { room_moved_at: later }));
+
+  test("is outside the sequence, and the newest counts", () => {
+    expect(moved.roomMoved).toBe(later);
+    expect(moved.position).toEqual(begun.position);
+  });
+
+  test("stays what it was where a frame doesn't tell, and where it tells the same", () => {
+    expect(folded(moved, events([]))).toBe(moved);
+    expect(folded(moved, events([], [], "e1", { room_moved_at: later }))).toBe(moved);
+  });
+
+  test("is what a snapshot says it is; an older service says nothing", () => {
+    expect(folded(moved, snapshot()).roomMoved).toBeNull();
+    const { room_moved_at: _, ...older } = snapshot();
+    expect(folded(moved, older as Frame).roomMoved).toBeNull();
+    const { room_moved_at: __, ...frame } = events([]);
+    expect(folded(moved, frame as Frame)).toBe(moved);
+  });
+});
+
+describe("announcements", () => {
+  const told = folded(begun, events([], [], "e1", { announcements: [announcement(), announcement({ id: "a2" })] }));
+
+  test("are replaced as a whole, outside the sequence", () => {
+    expect(told.announcements.map((each) => each.id)).toEqual(["a1", "a2"]);
+    expect(told.position).toEqual(begun.position);
+    expect(folded(told, events([], [], "e1", { announcements: [] })).announcements).toEqual([]);
+  });
+
+  test("stay where a frame doesn't tell; an older service has none", () => {
+    expect(folded(told, events([]))).toBe(told);
+    const { announcements: _, ...frame } = events([]);
+    expect(folded(told, frame as Frame)).toBe(told);
+    const { announcements: __, ...older } = snapshot();
+    expect(folded(told, older as Frame).announcements).toEqual([]);
+  });
+});
+
 describe("metrics", () => {
   test("are kept by model and step; a later attempt replaces, an earlier doesn't", () => {
     const state = withMetrics(running, [
@@ -180,6 +227,8 @@ class Server {
   private readonly progress = new Map<string, Progress>();
   private queue = [place("m1", 1)];
   private minutes = team();
+  private moved = 0;
+  private announced: Announcement[] = [];
   seq = 0;
 
   constructor(private readonly pick: (below: number) => number) {}
@@ -197,7 +246,13 @@ class Server {
       models: [...this.models.values()],
       datasets: [...this.datasets.values()],
       progress: shown,
+      room_moved_at: this.movedAt(),
+      announcements: this.announced,
     });
+  }
+
+  private movedAt(): string | null {
+    return this.moved === 0 ? null : new Date(Date.parse(AT) + 1000 * this.moved).toISOString();
   }
 
   frame(): EventsFrame {
@@ -211,7 +266,16 @@ class Server {
         this.progress.set(model.id, next);
         return next;
       });
-    return events(due, progressed);
+    const room: Partial<EventsFrame> = {};
+    if (this.pick(3) === 0) {
+      this.moved += 1;
+      room.room_moved_at = this.movedAt();
+    }
+    if (this.pick(5) === 0) {
+      this.announced = Array.from({ length: this.pick(3) }, () => announcement({ text: `${this.pick(100)}` }));
+      room.announcements = this.announced;
+    }
+    return events(due, progressed, "e1", room);
   }
 
   private change(): StreamEvent {
@@ -298,6 +362,8 @@ describe("a snapshot made of a state", () => {
         datasets: [dataset()],
         queue: [place("m2", 1)],
         progress: [progress()],
+        room_moved_at: AT,
+        announcements: [announcement()],
       }),
     );
     const made = toSnapshot(withMetrics(full, [point()]), AT);

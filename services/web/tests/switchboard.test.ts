@@ -61,6 +61,8 @@ const event = (seq: number): Frame => ({
   time: AT,
   events: [{ kind: "model.put", seq, model: job({ ...running, version: seq + 1 }) }],
   progress: [progress({ step: seq })],
+  room_moved_at: null,
+  announcements: null,
 });
 
 let line: FakeLine;

@@ -28,9 +28,11 @@ _PAGES = (
     "model-try",
     "model-failed",
     "team",
+    "team/queue",
     "operators",
     "operators/queue",
     "operators/teams",
+    "operators/announcements",
     "operators/audit",
 )
 _THEMES: tuple[Theme, ...] = ("light", "dark")

@@ -22,10 +22,12 @@ from shared.contract.api.admin import (
     TeamsAnswer,
     TrainerRow,
 )
+from shared.contract.api.announcements import AnnouncementAnswer, AnnouncementsAnswer, AnnounceRequest
 from shared.contract.api.errors import ErrorBody
+from shared.contract.api.room import RoomAnswer
 from shared.contract.api.teams import Pause
 from shared.contract.jobs import JobState
-from shared.contract.views import Reason
+from shared.contract.views import Announcement, Reason
 from shared.runtime.auth import mint
 from tests.support.answers import AUDIT, NOW, capacity_points
 from tests.support.fake_platform import SECRET, Answering, FakePlatform
@@ -45,6 +47,8 @@ class OperatedPlatform(FakePlatform):
         self.trainers: list[TrainerRow] = []
         self.capacity_minutes = 60  # for so long it has been measured
         self.audit = AUDIT
+        self.room = RoomAnswer(slots=0, busy=0, running=[], waiting=[])
+        self.announced: list[Announcement] = []
 
     def _routes(self) -> list[web.RouteDef]:
         return [
@@ -63,6 +67,13 @@ class OperatedPlatform(FakePlatform):
             web.get("/api/trainers", self._of(lambda _: {"trainers": self.trainers}, "admin")),
             web.post("/api/trainers/{id}/drain", self._of(self._drain, "admin")),
             web.get("/api/admin/capacity", self._of(self._capacity, "admin")),
+            web.get("/api/queue", self._of(lambda _: self.room)),
+            web.get(
+                "/api/admin/announcements",
+                self._of(lambda _: AnnouncementsAnswer(announcements=self.announced), "admin"),
+            ),
+            web.post("/api/admin/announcements", self._of(self._announce, "admin")),
+            web.delete("/api/admin/announcements/{id}", self._of(lambda _: None, "admin")),
             web.get("/api/admin/audit", self._of(lambda r: {"entries": self.audit[: int(r.query["limit"])]}, "admin")),
         ]
 
@@ -82,6 +93,11 @@ class OperatedPlatform(FakePlatform):
             return BatchAnswer(results=results, failed=sum(result.error is not None for result in results))
 
         return self._of(content, "admin")
+
+    def _announce(self, _: web.Request) -> AnnouncementAnswer:
+        asked = self._asked_for(AnnounceRequest)
+        made = Announcement(id="a" * 32, text=asked.text, kind=asked.kind, at=NOW, by="ops", until=asked.until)
+        return AnnouncementAnswer(announcement=made)
 
     def _drain(self, request: web.Request) -> dict[str, Any]:
         row = self._found({row.id: row for row in self.trainers}, request)

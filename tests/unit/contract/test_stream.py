@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shared.contract import stream
-from shared.contract.events import DatasetCreated, JobChanged, QueueMoved, TeamChanged
+from shared.contract.events import AnnouncementsChanged, DatasetCreated, JobChanged, QueueMoved, TeamChanged
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS
 from shared.contract.stream import (
     DatasetGone,
@@ -44,6 +44,9 @@ assert isinstance(JOB, JobChanged)
 assert isinstance(DATASET, DatasetCreated)
 assert isinstance(QUEUE, QueueMoved)
 assert isinstance(TEAM, TeamChanged)
+ANNOUNCED = sample("announcements.changed.v1")
+assert isinstance(ANNOUNCED, AnnouncementsChanged)
+ANNOUNCEMENTS = ANNOUNCED.announcements
 EVENTS: list[StreamEvent] = [
     ModelPut(seq=1, model=JOB.job),
     ModelGone(seq=2, model_id="j1"),
@@ -93,11 +96,15 @@ def test_there_is_an_example_of_every_event() -> None:
             datasets=[DATASET.dataset],
             queue=QUEUE.places,
             progress=[PROGRESS],
+            room_moved_at=NOW,
+            announcements=ANNOUNCEMENTS,
         ),
         SnapshotFrame(
             epoch="e1", seq=0, time=NOW, team="demo", minutes=None, models=[], datasets=[], queue=[], progress=[]
         ),
-        EventsFrame(epoch="e1", time=NOW, events=EVENTS, progress=[PROGRESS]),
+        EventsFrame(
+            epoch="e1", time=NOW, events=EVENTS, progress=[PROGRESS], room_moved_at=NOW, announcements=ANNOUNCEMENTS
+        ),
         EventsFrame(epoch="e1", time=NOW),
     ],
     ids=["snapshot", "empty snapshot", "events", "heartbeat"],

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from services.scheduler.estimate import Work, forecast, forecast_of, step_seconds
+from services.scheduler.estimate import Work, forecast, forecast_ends, forecast_of, step_seconds
 from services.scheduler.open_time import OpenTime
 from services.scheduler.plan import (
     ActiveJob,
@@ -121,6 +122,23 @@ def test_a_job_that_were_submitted_now_gets_the_place_that_it_would_have() -> No
     joined = forecast(snapshot([*queue, job]), {**works, "c1": WORK}, NOW)
     assert place == joined[2]
     assert (place.job_id, place.position) == ("c1", 3)
+
+
+def test_a_running_job_ends_in_a_range_around_what_it_still_takes_over_closed_hours_too() -> None:
+    works = {"r1": replace(WORK, since=NOW), "r2": replace(WORK, remaining_steps=36, since=NOW)}
+    busy, seen_at = (active("r1"), active("r2", "t2")), [trainer("t1"), trainer("t2")]
+    ends = forecast_ends(snapshot([], *busy, trainers=seen_at), works, NOW)
+    long_from, long_to = ((moment - NOW).total_seconds() for moment in ends["r1"])
+    assert 0.8 * WHOLE < long_from < WHOLE < long_to < 1.2 * WHOLE
+    assert max(ends["r2"]) < min(ends["r1"])
+    assert forecast_ends(snapshot([]), {}, NOW) == {}
+    # The lab is open for half an hour yet, and then from tomorrow on.
+    hours = Hours(open=True, until=after(HOUR / 2), changes=(after(24 * HOUR),))
+    paused = forecast_ends(snapshot([], *busy, trainers=seen_at, hours=hours), works, NOW)
+    assert paused["r2"] == ends["r2"]
+    assert paused["r1"] == tuple(moment + timedelta(hours=23.5) + LEAD for moment in ends["r1"])
+    closed = forecast_ends(snapshot([], *busy, hours=Hours(open=True, until=after(HOUR / 2), changes=())), works, NOW)
+    assert set(closed) == {"r2"}  # nobody knows when the other goes on
 
 
 def test_a_running_job_is_known_not_to_have_ended() -> None:

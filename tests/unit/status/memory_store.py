@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from services.status.domain import HistoryEntry
+from services.status.room import Kept
 from services.status.store import Conflict, Loaded, LogEntry
 from services.status.views import Record
 
@@ -23,6 +24,7 @@ class MemoryStore:
         self.stories: dict[str, tuple[str, str, HistoryEntry]] = {}
         self.logs: dict[str, dict[int, LogEntry]] = {}
         self.epochs: dict[str, str] = {}
+        self.room = Kept()
         self.writes = 0
         self.unreadable: Exception | None = None  # raised by what reads the log or a team
         self._failure: tuple[BaseException, int, bool] | None = None
@@ -91,6 +93,13 @@ class MemoryStore:
                 if entry.seq in log or entry.id in known:
                     raise Conflict(str(entry.seq))
                 log[entry.seq] = entry
+
+    async def load_room(self) -> Kept:
+        return self.room
+
+    async def keep_room(self, kept: Kept) -> None:
+        async with _Write(self):
+            self.room = kept
 
     async def trim(self, team: str, upto: int) -> int:
         log = self.logs.get(team, {})

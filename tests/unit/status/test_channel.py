@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from services.cli.fold import State
-from services.status.channel import Channel, Client, Pace
+from services.status.channel import Channel, Client, Pace, Room
 from services.status.domain import progress_of
 from services.status.views import Record, fold
 from shared.contract.events import TrainingProgressed
@@ -296,6 +296,38 @@ def test_whoever_attaches_to_a_channel_that_ended_is_closed_too() -> None:
         late = channel.attach(None)
         channel.end(CLOSE_RESUME)  # the first code counts for those who were told
         assert (await early.ended, await late.ended) == (1012, 1012)
+
+    virtual_time.run(scenario())
+
+
+def test_what_concerns_the_room_is_told_once_and_to_whoever_comes_back() -> None:
+    async def scenario() -> None:
+        channel, receiver = channel_with(changed(job())), Receiver()
+        client, task = watch(channel, receiver)
+        at = NOW + timedelta(seconds=3)
+        channel.put_room(Room(at))
+        await asyncio.sleep(1)
+        tell(channel, minutes())
+        await asyncio.sleep(1)
+        told = b'[{"id":"a1","text":"Snow","kind":"info","at":"2026-03-14T10:15:30.25Z","by":"Op"}]'
+        channel.put_room(Room(at, told))
+        channel.put_room(Room(at, told))
+        await asyncio.sleep(1)
+        await stop(task)
+        frames = [frame for _, frame in receiver.frames if isinstance(frame, EventsFrame)]
+        said = [(frame.room_moved_at, len(frame.events), frame.announcements) for frame in frames]
+        assert [(moved, events, None if listed is None else len(listed)) for moved, events, listed in said] == [
+            (at, 0, None),
+            (None, 1, None),
+            (None, 0, 1),
+        ]
+        snapshot = msgspec.json.decode(channel.snapshot(NOW), type=SnapshotFrame)
+        assert (snapshot.room_moved_at, [one.text for one in snapshot.announcements]) == (at, ["Snow"])
+        # It is in no log: a client that comes back may have missed it.
+        due = channel.due(client.seq, channel.attach(client.seq).revision, NOW)
+        assert due is not None
+        frame = msgspec.json.decode(due.frame, type=EventsFrame)
+        assert (frame.room_moved_at, frame.announcements) == (at, snapshot.announcements)
 
     virtual_time.run(scenario())
 

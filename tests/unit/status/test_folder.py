@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from services.status.handlers import Folder
 from services.status.hub import CLOSE_RESTART, Hub
+from services.status.room import RoomFolder
 from services.status.store import LogEntry
 from shared.contract.errors import Reject, Retry, Stale, UserError
 from shared.contract.jobs import JobState
@@ -18,6 +20,7 @@ from shared.contract.wire import Envelope
 from shared.runtime.metrics import Metrics
 from tests.support.status_facts import (
     NOW,
+    announced,
     changed,
     checkpointed,
     dataset_created,
@@ -26,6 +29,7 @@ from tests.support.status_facts import (
     job,
     progressed,
     queue_moved,
+    room_moved,
 )
 from tests.unit.status.memory_store import MemoryStore
 from tests.unit.status.test_channel import LoopClock
@@ -44,6 +48,7 @@ class World:
     def restart(self) -> None:
         self.hub = Hub(self.store, LoopClock(), backlog=100)
         self.folder = self.another()
+        self.room = RoomFolder(self.store, self.hub)
 
     def another(self) -> Folder:
         return Folder(self.store, self.hub, LoopClock(), Metrics(), log_keep=self.log_keep)
@@ -84,6 +89,36 @@ async def test_a_late_fact_still_tells_its_part_of_the_story(world: World) -> No
     with pytest.raises(Stale):
         await world.folder.fold(changed(job(version=1)))
     assert len(world.store.stories) == 2
+
+
+async def test_that_the_room_has_moved_is_shown_to_all_teams_also_later_and_by_a_later_process(world: World) -> None:
+    await world.hub.channel("early")
+    await world.room.fold(room_moved(seconds=5))
+    at = NOW + timedelta(seconds=5)
+    assert [(await world.snapshot(team)).room_moved_at for team in ("early", "late")] == [at, at]
+    for seconds in (5, 4):
+        with pytest.raises(Stale):
+            await world.room.fold(room_moved(seconds=seconds))
+    with pytest.raises(Reject):
+        await world.room.fold(queue_moved())
+    world.restart()
+    await world.room.load()
+    assert (await world.snapshot("early")).room_moved_at == at
+    assert not world.logged("early")
+
+
+async def test_announcements_are_shown_to_all_teams_the_newest_list_wins(world: World) -> None:
+    await world.room.fold(announced(2, "Finals", "Snow"))
+    for version in (2, 1):
+        with pytest.raises(Stale):
+            await world.room.fold(announced(version, "Late"))
+    assert [one.text for one in (await world.snapshot()).announcements] == ["Finals", "Snow"]
+    world.restart()
+    await world.room.load()
+    assert [one.text for one in (await world.snapshot("late")).announcements] == ["Finals", "Snow"]
+    await world.room.fold(announced(3))
+    snapshot = await world.snapshot("late")
+    assert (snapshot.announcements, snapshot.room_moved_at) == ([], None)
 
 
 async def test_a_bad_fact_is_rejected_alone(world: World) -> None:

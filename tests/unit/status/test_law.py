@@ -19,10 +19,12 @@ from services.cli.fold import State
 from services.status.channel import Client
 from services.status.domain import resumable
 from shared.contract.errors import Retry, Stale
+from shared.contract.events import AnnouncementsChanged, RoomMoved
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from tests.support.status_facts import (
     NOW,
+    announced,
     changed,
     checkpointed,
     dataset_created,
@@ -31,6 +33,7 @@ from tests.support.status_facts import (
     job,
     minutes,
     queue_moved,
+    room_moved,
 )
 from tests.support.stream_client import shown, take
 from tests.unit.status.test_folder import WRITES, World
@@ -107,11 +110,16 @@ class History:
         with contextlib.suppress(Killed):
             for fact in facts:
                 with contextlib.suppress(Stale):
-                    await self.world.folder.fold(fact)
+                    await self._fold(fact)
         self.unsettled.extend(facts)  # nothing was acknowledged
-        self.world.restart()
+        await self.restart()
         for watcher in self.watchers:
             watcher.disconnect()
+
+    async def restart(self) -> None:
+        """Another process, which begins as app.py has it."""
+        self.world.restart()
+        await self.world.room.load()
 
     async def settle(self) -> None:
         while self.unsettled:
@@ -119,7 +127,8 @@ class History:
             await self.deliver(facts)
 
     async def _fold(self, fact: Envelope) -> None:
-        await self.world.folder.fold(fact)
+        world = self.world
+        await (world.room.fold if isinstance(fact.body, RoomMoved | AnnouncementsChanged) else world.folder.fold)(fact)
 
 
 STATES = st.sampled_from(list(JobState))
@@ -134,6 +143,8 @@ FACTS = st.one_of(
     st.builds(dataset_created, st.sampled_from(["d1", "d2"])),
     st.builds(dataset_deleted, st.sampled_from(["d1", "d2"])),
     st.builds(lambda jobs, at: queue_moved(*jobs, seconds=at), st.lists(MODELS, unique=True), st.integers(0, 9)),
+    st.builds(lambda at: room_moved(seconds=at), st.integers(0, 9)),
+    st.builds(lambda version, text: announced(version, text), st.integers(1, 5), st.sampled_from(["Finals", "Snow"])),
     st.builds(lambda version, balance: minutes(version, balance), st.integers(1, 5), st.integers(0, 9)),
 )  # fmt: skip
 BATCHES = st.lists(st.integers(0, 19), min_size=1, max_size=4)
@@ -170,7 +181,7 @@ async def _run(facts: list[Envelope], steps: list[tuple[object, ...]]) -> None:
         await watcher.catch_up(history.world)
         assert shown(watcher.state) == shown(fresh.state)
     # What a later process reads from the store is what this one shows from memory.
-    history.world.restart()
+    await history.restart()
     again = Watcher()
     await again.catch_up(history.world)
     assert shown(_placeless(again.state)) == shown(_placeless(fresh.state))  # an empty log begins a new epoch

@@ -10,6 +10,7 @@ import { hashOf, parseRoute, type Route } from "../route";
 import { EMPTY, type State } from "../store";
 import { texts } from "../texts";
 import type { Uploader } from "../sending";
+import { AnnouncementBanners } from "./announcements";
 import { type Page, PageContext, type Tone, useLive, useRoute } from "./context";
 import { DatasetsPage } from "./datasets";
 import { Header } from "./header";
@@ -98,6 +99,7 @@ export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.
           </Boundary>
         )}
       </main>
+      {signedOut === null && <AnnouncementBanners current={route?.page ?? null} />}
       <Toasts toasts={toasts} onDismiss={dismiss} />
       <News live={live} />
     </PageContext.Provider>
@@ -115,7 +117,7 @@ function CurrentPage({ route }: { route: Route | null }): JSX.Element {
     case "dataset":
       return <DatasetPage key={route.id} id={route.id} filter={route.filter} />;
     case "team":
-      return <TeamPage />;
+      return <TeamPage tab={route.tab} />;
     case "operators":
       return <OperatorsPage tab={route.tab} />;
     default:

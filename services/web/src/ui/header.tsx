@@ -16,7 +16,7 @@ const TARGETS: Record<Section, string> = {
   datasets: hashOf({ page: "datasets" }),
   start: hashOf({ page: "start", datasets: [], more: null }),
   models: hashOf({ page: "models" }),
-  team: hashOf({ page: "team" }),
+  team: hashOf({ page: "team", tab: "minutes" }),
   operators: hashOf({ page: "operators", tab: "trainers" }),
 };
 

@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import { hashOf, OPERATOR_TABS, type OperatorTab } from "../route";
 import { texts } from "../texts";
 import { usePage } from "./context";
+import { AnnouncementsTab } from "./operators-announcements";
 import { AuditTab } from "./operators-audit";
 import { QueueTab } from "./operators-queue";
 import { TeamsTab } from "./operators-teams";
@@ -13,6 +14,7 @@ const TABS: Record<OperatorTab, () => JSX.Element> = {
   trainers: TrainersTab,
   queue: QueueTab,
   teams: TeamsTab,
+  announcements: AnnouncementsTab,
   audit: AuditTab,
 };
 

@@ -1,29 +1,30 @@
-/** The Team page: the minutes as a statement, what is reserved just now, the people and what they may do. */
+/** The Team page: the minutes as a statement, what is reserved just now, the people; and the queue of the whole room. */
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { isMentor } from "../actions";
 import type { LedgerEntry, Reservation, TeamAnswer, TeamView } from "../contract";
 import { date, minutes, signedMinutes } from "../format";
-import { hashOf } from "../route";
+import { hashOf, TEAM_TABS, type TeamTab } from "../route";
 import { texts } from "../texts";
+import { Announcements } from "./announcements";
 import { Icon, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage, useView } from "./context";
 import { useFetched } from "./fetched";
+import { TabBar } from "./tabs";
 import { Members } from "./team-members";
+import { RoomQueue } from "./team-queue";
 import { Tokens } from "./team-tokens";
 
-export function TeamPage(): JSX.Element {
+export function TeamPage({ tab }: { tab: TeamTab }): JSX.Element {
   const page = usePage();
-  const { api, live, session } = page;
-  // Changes with the minutes, and when somebody changed the team's people or tokens.
-  const version = useView((view) => `${view.state.minutes?.version} ${view.state.snapshots}`);
-  const { data, problem, again, put } = useFetched((signal) => api.team(signal), version);
+  const { api, live } = page;
+  const team = useView((view) => view.state.team);
   return (
     <>
       <div class="page-head split">
         <div>
-          <h1>{data === null ? texts.team.title : texts.team.of(data.team.team)}</h1>
+          <h1>{team === null ? texts.team.title : texts.team.of(team)}</h1>
           <p class="muted">{texts.team.intro}</p>
         </div>
         <button
@@ -40,6 +41,28 @@ export function TeamPage(): JSX.Element {
           {texts.signIn.out}
         </button>
       </div>
+      <TabBar
+        label={texts.team.title}
+        tabs={TEAM_TABS.map((each) => ({
+          key: each,
+          name: texts.team.tabs[each],
+          href: hashOf({ page: "team", tab: each }),
+        }))}
+        current={tab}
+      />
+      <Announcements />
+      {tab === "queue" ? <RoomQueue /> : <MinutesTab />}
+    </>
+  );
+}
+
+function MinutesTab(): JSX.Element {
+  const { api, session } = usePage();
+  // Changes with the minutes, and when somebody changed the team's people or tokens.
+  const version = useView((view) => `${view.state.minutes?.version} ${view.state.snapshots}`);
+  const { data, problem, again, put } = useFetched((signal) => api.team(signal), version);
+  return (
+    <>
       {problem !== null && (
         <p class="note tone-bad" role="alert">
           <Icon name="alert" />
