@@ -27,7 +27,7 @@ demo: setup ## Start the system, train a detector on sample pictures, leave the 
 test: ## Set up, check the code, run every test
 	@$(PYTHON) -m deploy.local.setup --for-tests
 	@$(MAKE) --no-print-directory lint web-test
-	$(VENV)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	$(VENV)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: setup ## Style, types, import boundaries, Dockerfile and compose file
 	$(VENV)/ruff check .

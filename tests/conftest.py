@@ -28,8 +28,8 @@ structlog.configure(
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """For `make test`, which runs three processes: whatever trains has one of them to itself, one training at a time; so have
-    the tests of the page, which share one room of services; the others go where there is time, a file at a time."""
+    """For `make test`, which runs two processes: whatever trains has one of them to itself, one training at a time; most other
+    tests wait for brokers and clocks and go beside it, a file at a time. The tests of the page share one room of services."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

@@ -42,7 +42,14 @@ async def world(tmp_path: Path, shared: tuple[Service, dict[str, str]]) -> Async
 @pytest.fixture
 async def own(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
     """A process for this test alone."""
-    async with alone(tmp_path, amqp_url, mongo_url, UPLOAD_LIFETIME_SECONDS="4") as world:
+    async with alone(tmp_path, amqp_url, mongo_url) as world:
+        yield world
+
+
+@pytest.fixture
+async def forgetful(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
+    """Another, which keeps uploads for two seconds."""
+    async with alone(tmp_path, amqp_url, mongo_url, UPLOAD_LIFETIME_SECONDS="2") as world:
         yield world
 
 
@@ -218,7 +225,7 @@ async def test_what_is_no_dataset_is_refused_and_can_be_given_up(world: World) -
     assert (await ask(world, "DELETE", path, {}))[0] == 204
 
 
-async def test_an_upload_outlives_the_process_and_expires(own: World) -> None:
+async def test_an_upload_outlives_the_process(own: World) -> None:
     data = own.archive()
     path = await begin(own, len(data))
     assert (await send(own, path, 0, data[:1000]))[0] == 204
@@ -228,10 +235,12 @@ async def test_an_upload_outlives_the_process_and_expires(own: World) -> None:
     assert (await send(own, path, 1000, data[1000:]))[0] == 204
     assert (await imported(own, path))[0] == 201
 
-    left = await begin(own, 10)
+
+async def test_an_upload_that_nobody_goes_on_with_expires(forgetful: World) -> None:
+    left = await begin(forgetful, 10)
 
     async def is_gone() -> bool:
-        return (await ask(own, "HEAD", left, {}))[0] == 404
+        return (await ask(forgetful, "HEAD", left, {}))[0] == 404
 
     await eventually(is_gone)
-    assert list((own.imports / "uploads").iterdir()) == []
+    assert list((forgetful.imports / "uploads").iterdir()) == []

@@ -351,15 +351,16 @@ def test_11_frames_that_are_neighbours_in_a_video_stay_in_one_pool(
         expect(report).to_contain_text("15 groups of look-alike pictures: each stays in one pool")
         report.get_by_role("link", name="Look at it").click()
         moments: dict[str, set[str]] = {}
-        for pool, pictures in (("train", 48), ("eval", 12)):
-            page.get_by_test_id(f"pool-{pool}").click()
+        pools = page.get_by_role("group", name="Pool")
+        for pool, pictures in (("Training", 48), ("Evaluation", 12)):
+            pools.get_by_role("button", name=pool).click()
             expect(page.get_by_test_id("found")).to_have_text(f"{pictures} pictures", timeout=SOON)
             expect(page.get_by_test_id("picture").first).to_be_visible()
             shown = page.get_by_test_id("picture").evaluate_all("all => all.map(one => one.title)")
             assert len(shown) == pictures
             moments[pool] = {name.rpartition("_")[0] for name in shown}
-        assert (len(moments["train"]), len(moments["eval"])) == (12, 3)
-        assert not moments["train"] & moments["eval"]
+        assert (len(moments["Training"]), len(moments["Evaluation"])) == (12, 3)
+        assert not moments["Training"] & moments["Evaluation"]
 
 
 def test_12_the_place_in_the_queue_and_when_it_starts_and_ends_are_told(page: Page, room: Room) -> None:
