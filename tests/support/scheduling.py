@@ -153,6 +153,7 @@ class ScriptedTrainer:
         self.held: dict[tuple[str, int], JobAssign] = {}
         self.stops: list[tuple[str, int | None, str]] = []
         self.drains = 0
+        self._teams: dict[str | None, str] = {}
         # What its heartbeats say otherwise than usual.
         self.fields: dict[str, Any] = {}
         self._beating: asyncio.Task[None] | None = None
@@ -164,6 +165,7 @@ class ScriptedTrainer:
             assert isinstance(envelope.body, JobAssign)
             assert envelope.job_id is not None
             assert envelope.attempt is not None
+            self._teams[envelope.job_id] = envelope.team
             self.held[envelope.job_id, envelope.attempt] = envelope.body
 
         async def stop(envelope: Envelope) -> None:
@@ -215,7 +217,7 @@ class ScriptedTrainer:
             id=uuid.uuid4().hex,
             time=datetime.now(UTC),
             source=self.id,
-            team="demo",
+            team=self._teams.get(job_id, "demo"),
             body=body,
             job_id=job_id,
             attempt=attempt,
