@@ -78,13 +78,14 @@ async def answer(name: str, first_byte: asyncio.Event, request: web.Request) -> 
 
 @pytest.fixture
 async def nginx(runners: Runners, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """nginx as `make up` runs it, with a page of two files."""
+    """nginx as `make up` runs it, with a page of a few files."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if shutil.which("nginx", path=path) is None:
         missing("nginx is not installed: apt-get install nginx-light")
     dist = tmp_path / "built page"
     (dist / "assets").mkdir(parents=True)
     (dist / "index.html").write_text("<!doctype html><title>page</title>")
+    (dist / "theme.js").write_text("let theme;")
     (dist / "assets" / "app-1a2b.js").write_text("let page;" * 500)
     (dist / "assets" / "detector.worker-1a2b.js").write_text("let worker;")
     (dist / "assets" / "litert-1a2b.wasm").write_bytes(b"\0asm" * 500)
@@ -149,6 +150,11 @@ async def test_the_page_is_never_cached_and_signs_itself_in(nginx: Gateway, clie
             assert policy["img-src"] == "'self' data: blob:"
             assert response.headers["X-Content-Type-Options"] == "nosniff"
             assert response.headers["Permissions-Policy"] == "camera=(self), microphone=(), geolocation=()"
+
+
+async def test_a_script_without_a_hash_is_asked_for_each_time(nginx: Gateway, client: aiohttp.ClientSession) -> None:
+    async with client.get(nginx.url + "/theme.js") as response:
+        assert (await response.text(), response.headers["Cache-Control"]) == ("let theme;", "no-cache")
 
 
 async def test_hashed_files_are_cached_for_good_compressed_and_without_the_token(
