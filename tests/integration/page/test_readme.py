@@ -40,7 +40,9 @@ def test_there_are_pictures_of_a_team_at_work(browser: Browser, room: Room, shot
             open_page(context, f"{door.url}/#/models") as page,
         ):
             running = page.get_by_test_id("model-row").filter(has_text="Cubes in a dark gym")
-            expect(running.get_by_test_id("steps-completed")).to_have_text(re.compile(r"^(4[4-9]|5\d)\d$"), timeout=SOON)
+            expect(running.get_by_test_id("steps-completed")).to_have_text(
+                re.compile(r"^(4[4-9]|5\d)\d$"), timeout=SOON
+            )
             expect(page.get_by_test_id("model-row").filter(has_text="Blue tape")).to_contain_text("in the queue")
             page.screenshot(path=shots / "readme-models.png")
             page.goto(f"{door.url}/#/models/{trained}/images")
