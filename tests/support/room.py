@@ -82,6 +82,7 @@ class Room:
         self.platform: Platform
         self.status: Service
         self.scenes: Scenes
+        self._database: Any
 
     def start(self) -> None:
         """Start all services."""
@@ -108,6 +109,12 @@ class Room:
         self._gateways.append(opened)
         return opened
 
+    def scenes_of(self, team: str) -> Scenes:
+        """Another team's; what they make stays as it is until the room ends."""
+        scenes = Scenes(self.platform.of_team(team), self._database)
+        self._stack.push_async_callback(scenes.end)
+        return scenes
+
     def end(self) -> None:
         """End everything."""
         for opened in self._gateways:
@@ -124,8 +131,8 @@ class Room:
         self.status = Service("status", self._folder, self.platform.environ)
         await self._stack.enter_async_context(self.status)
         store = self._stack.enter_context(closing(Store(mongo_url, mongo_prefix)))
-        self.scenes = Scenes(self.platform, store.database("scheduler"))
-        self._stack.push_async_callback(self.scenes.end)
+        self._database = store.database("scheduler")
+        self.scenes = self.scenes_of(self.platform.team)
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class Scenes:
         self._trainers: list[ScriptedTrainer] = []
         self._running: list[asyncio.Task[None]] = []
         self._datasets: dict[str, str] = {}
-        self._taken = False
+        # The label of the trainer whose only slot is taken, once there is one.
+        self._taken: str | None = None
 
     async def end(self) -> None:
         """Let go of the trainers."""
@@ -255,13 +256,13 @@ class Scenes:
 
     async def queued(self, description: str = "Waits") -> str:
         """Waits for a trainer whose only slot is taken, for ever."""
-        if not self._taken:
-            self._taken = True
-            trainer = await self.trainer("queue")
-            holder = str((await self.submitted("In front", "queue"))["id"])
+        if self._taken is None:
+            self._taken = uuid.uuid4().hex[:8]
+            trainer = await self.trainer(self._taken)
+            holder = str((await self.submitted("In front", self._taken))["id"])
             await trainer.holds(holder)
             await self._platform.in_state(holder, "PREPARING")
-        return str((await self.submitted(description, "queue"))["id"])
+        return str((await self.submitted(description, self._taken))["id"])
 
     async def preparing(self) -> str:
         return (await self.held("Prepares"))[0]
