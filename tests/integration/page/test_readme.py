@@ -13,7 +13,7 @@ from tests.support.room import Room
 from tests.support.scenes import Scenes
 from tests.support.stack import CHECKOUT
 
-_TEAM = "red-1"
+_TEAM = "robo-owls"
 
 
 async def _work(scenes: Scenes) -> str:
