@@ -266,6 +266,17 @@ export function Waiting({ rows = 4 }: { rows?: number }): JSX.Element {
   );
 }
 
+/** Why something couldn't be fetched, while it can't; what was fetched before may stand beside it. */
+export function Problem({ problem }: { problem: string | null }): JSX.Element | null {
+  if (problem === null) return null;
+  return (
+    <p class="note tone-bad" role="alert">
+      <Icon name="alert" />
+      <span>{problem}</span>
+    </p>
+  );
+}
+
 interface CheckAllProps {
   label: string;
   all: boolean;

@@ -2,10 +2,9 @@
 import type { JSX } from "preact";
 import { clock } from "../format";
 import { texts } from "../texts";
-import { Empty, Waiting } from "./bits";
+import { Empty, Problem, Waiting } from "./bits";
 import { usePage } from "./context";
 import { useFetched } from "./fetched";
-import { Problem } from "./operators-trainers";
 
 const SHOWN = 200;
 
@@ -14,7 +13,7 @@ export function AuditTab(): JSX.Element {
   const { data, problem } = useFetched((signal) => api.audit(SHOWN, signal), "audit", 5_000);
   return (
     <>
-      {problem !== null && <Problem problem={problem} />}
+      <Problem problem={problem} />
       <section class="card" data-testid="audit">
         {data === null ? (
           <Waiting rows={4} />

@@ -5,12 +5,11 @@ import { asApiError } from "../api";
 import type { HeldJobRow, QueueRow } from "../contract";
 import { clock, startingModelName } from "../format";
 import { texts } from "../texts";
-import { Button, Dialog, Empty, StateBadge, Waiting } from "./bits";
+import { Button, Dialog, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
-import { Problem } from "./operators-trainers";
 
 const EVERY_MS = 3_000;
 
@@ -20,7 +19,7 @@ export function QueueTab(): JSX.Element {
   const [ending, setEnding] = useState<QueueRow | null>(null);
   return (
     <>
-      {problem !== null && <Problem problem={problem} />}
+      <Problem problem={problem} />
       {data !== null && data.unspecified.length > 0 && <Unspecified jobs={data.unspecified} onDone={again} />}
       {/* Another element once it is known what stands above it: what waits is replaced, not pushed down. */}
       <section class="card" data-testid="room-queue" key={data === null ? "unknown" : "known"}>

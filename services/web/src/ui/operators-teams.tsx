@@ -5,13 +5,12 @@ import { type ApiError, asApiError, newKey } from "../api";
 import type { BatchAnswer, Pause, TeamRow } from "../contract";
 import { minutes, whole } from "../format";
 import { texts } from "../texts";
-import { Button, Waiting } from "./bits";
+import { Button, Problem, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
 import { CopyButton } from "./copy";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
-import { Problem } from "./operators-trainers";
 
 export function TeamsTab(): JSX.Element {
   const page = usePage();
@@ -26,7 +25,7 @@ export function TeamsTab(): JSX.Element {
     });
   return (
     <>
-      {problem !== null && <Problem problem={problem} />}
+      <Problem problem={problem} />
       {data?.pause != null && <Everybody pause={data.pause} onOpen={() => pause(null, false)} />}
       <div class="columns">
         <section class="card" data-testid="teams">

@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { CapacityPoint, TrainerRow } from "../contract";
 import { clock, size, whole } from "../format";
 import { texts } from "../texts";
-import { Button, Confirm, Empty, StateBadge, Waiting } from "./bits";
+import { Button, Confirm, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
 import { type Fetched, useFetched } from "./fetched";
@@ -19,7 +19,7 @@ export function TrainersTab(): JSX.Element {
   const [draining, setDraining] = useState<TrainerRow | null>(null);
   return (
     <>
-      {problem !== null && <Problem problem={problem} />}
+      <Problem problem={problem} />
       <Capacity capacity={capacity} />
       <section class="card" data-testid="trainers">
         {data === null ? (
@@ -150,12 +150,4 @@ function areas(points: readonly CapacityPoint[]): { slots: string; busy: string 
   const path = (value: (point: CapacityPoint) => number) =>
     `M0 80${points.map((point) => `L${x(point)} ${(78 - (74 * value(point)) / highest).toFixed(1)}`).join("")}H1000V80Z`;
   return { slots: path((point) => point.slots), busy: path((point) => point.busy) };
-}
-
-export function Problem({ problem }: { problem: string }): JSX.Element {
-  return (
-    <p class="note tone-bad" role="alert">
-      {problem}
-    </p>
-  );
 }

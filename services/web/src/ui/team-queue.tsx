@@ -4,7 +4,7 @@ import type { RoomAnswer, RoomRunning, RoomWaiting } from "../contract";
 import { clock, whole } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
-import { Empty, Icon, StateBadge, StepBar, StepCount, Waiting } from "./bits";
+import { Empty, StateBadge, StepBar, StepCount, Problem, Waiting } from "./bits";
 import { useNow, usePage, useView } from "./context";
 import { useFollowed } from "./fetched";
 import "../styles/room.css";
@@ -18,12 +18,7 @@ export function RoomQueue(): JSX.Element {
   const { data, problem } = useFollowed((signal) => api.room(signal), version);
   return (
     <>
-      {problem !== null && (
-        <p class="note tone-bad" role="alert">
-          <Icon name="alert" />
-          <span>{problem}</span>
-        </p>
-      )}
+      <Problem problem={problem} />
       {data === null ? (
         <section class="card">
           <Waiting rows={4} />

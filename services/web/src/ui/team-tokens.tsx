@@ -6,7 +6,7 @@ import { ApiError, asApiError, newKey } from "../api";
 import type { Session, TokenAnswer, TokenView } from "../contract";
 import { calendarDay, day } from "../format";
 import { texts } from "../texts";
-import { Button, Confirm, Icon, Waiting } from "./bits";
+import { Button, Confirm, Problem, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
 import { CopyButton } from "./copy";
@@ -61,12 +61,7 @@ export function Tokens({ version }: { version: string }): JSX.Element {
         {data !== null && <span class="muted small-text number">{WORDS.count(data.live, data.limit)}</span>}
       </header>
       <p class="muted small-text">{roles.length === 0 ? WORDS.hintViewer : WORDS.hint}</p>
-      {problem !== null && (
-        <p class="note tone-bad" role="alert">
-          <Icon name="alert" />
-          <span>{problem}</span>
-        </p>
-      )}
+      <Problem problem={problem} />
       {data === null ? (
         problem === null && <Waiting rows={2} />
       ) : data.tokens.length === 0 ? (

@@ -7,7 +7,7 @@ import { date, minutes, signedMinutes } from "../format";
 import { hashOf, TEAM_TABS, type TeamTab } from "../route";
 import { texts } from "../texts";
 import { Announcements } from "./announcements";
-import { Icon, StateBadge, Waiting } from "./bits";
+import { Icon, StateBadge, Problem, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage, useView } from "./context";
 import { useFetched } from "./fetched";
@@ -63,12 +63,7 @@ function MinutesTab(): JSX.Element {
   const { data, problem, again, put } = useFetched((signal) => api.team(signal), version);
   return (
     <>
-      {problem !== null && (
-        <p class="note tone-bad" role="alert">
-          <Icon name="alert" />
-          <span>{problem}</span>
-        </p>
-      )}
+      <Problem problem={problem} />
       {data === null ? (
         <section class="card">
           <Waiting rows={5} />
