@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { moreRefusal, roleRefusal } from "../actions";
-import { type ApiError, asApiError, newKey } from "../api";
+import { type ApiError, asApiError } from "../api";
 import type { DatasetView, JobView, PlanRequest } from "../contract";
 import { startingModelName } from "../format";
 import { hashOf } from "../route";
@@ -13,6 +13,7 @@ import { Field } from "./field";
 import { usePlan, useReadiness, useStartingModels } from "./start-data";
 import { DatasetChoice } from "./start-datasets";
 import { PlanPanel } from "./start-plan";
+import { useWishKey } from "./wish-key";
 
 interface Form {
   startingModel: string;
@@ -280,7 +281,7 @@ function useSubmit(form: Form, parent: JobView | undefined) {
     [],
   );
   useEffect(() => setRefused(null), [form]);
-  const last = useRef({ wish: "", key: "" });
+  const wishKey = useWishKey();
 
   const submit = async ({ datasetIds, startingModel, steps, maxMinutes }: Wanted) => {
     if (sending) return;
@@ -291,10 +292,7 @@ function useSubmit(form: Form, parent: JobView | undefined) {
       ...(maxMinutes === "" ? {} : { max_minutes: Number(maxMinutes) }),
       ...(form.whenRoom ? { when_room: true } : {}),
     };
-    const wish = JSON.stringify([parent?.id, startingModel, common]);
-    // One key per wish: pressing again after a broken connection can't start a second job, wishing for another can.
-    if (last.current.wish !== wish) last.current = { wish, key: newKey() };
-    const { key } = last.current;
+    const key = wishKey.of(JSON.stringify([parent?.id, startingModel, common]));
     setSending(true);
     setRefused(null);
     try {

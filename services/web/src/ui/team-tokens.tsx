@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { isMentor } from "../actions";
-import { ApiError, asApiError, newKey } from "../api";
+import { ApiError, asApiError } from "../api";
 import type { Session, TokenAnswer, TokenView } from "../contract";
 import { calendarDay, day } from "../format";
 import { texts } from "../texts";
@@ -12,6 +12,7 @@ import { useNow, usePage } from "./context";
 import { CopyButton } from "./copy";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
+import { useWishKey } from "./wish-key";
 import "../styles/tokens.css";
 
 const WORDS = texts.tokens;
@@ -182,8 +183,7 @@ function Make({ roles, onMade }: MakeProps): JSX.Element {
   const [days, setDays] = useState(USUAL_DAYS);
   const [error, setError] = useState<ApiError | null>(null);
   const [sending, setSending] = useState(false);
-  // One key per wish: pressing again after a broken connection shows the token that was made then, and makes no second one.
-  const last = useRef({ wish: "", key: "" });
+  const wishKey = useWishKey();
   const id = useId();
   const about = (field: string) => (error?.field === field ? error.message : null);
   const submit = async (event: Event) => {
@@ -191,12 +191,10 @@ function Make({ roles, onMade }: MakeProps): JSX.Element {
     if (sending) return;
     const wanted = { name: name.trim(), role, ...(days === "" ? {} : { days: Number(days) }) };
     if (wanted.name === "") return setError(new ApiError(0, "missing", WORDS.nameMissing, "name"));
-    const wish = JSON.stringify(wanted);
-    if (last.current.wish !== wish) last.current = { wish, key: newKey() };
     setSending(true);
     try {
-      onMade(await api.makeToken(wanted, last.current.key));
-      last.current = { wish: "", key: "" };
+      onMade(await api.makeToken(wanted, wishKey.of(JSON.stringify(wanted))));
+      wishKey.done();
       setName("");
       setError(null);
     } catch (problem) {
