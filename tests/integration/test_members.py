@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -31,7 +30,7 @@ from shared.runtime.outbox import FIELD
 from shared.runtime.roles import Standing
 from tests.support.memory_bus import MemoryBroker, MemoryBus
 from tests.support.running import Caller, Service
-from tests.support.scheduling import Platform, open_platform, until
+from tests.support.scheduling import Platform, until
 from tests.support.stream_client import StreamClient, connected
 from tests.support.voc import frames, write_zip
 
@@ -203,20 +202,6 @@ async def answers(ask: Callable[[], Awaitable[tuple[int, Any]]], wanted: int, se
         return (status, content) if status == wanted else None
 
     return (await until(look, seconds))[1]
-
-
-@pytest_asyncio.fixture
-async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
-    async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def status(platform: Platform) -> AsyncIterator[Service]:
-    service = Service("status", platform.folder, platform.environ)
-    await service.start()
-    yield service
-    await asyncio.to_thread(service.end)
 
 
 async def listed(platform: Platform, status: Service, role: str) -> Bo:

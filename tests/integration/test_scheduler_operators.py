@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.support.running import Caller
-from tests.support.scheduling import Platform, open_platform, open_trainer, until
-
-
-@pytest.fixture
-async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
-    async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path) as running:
-        yield running
+from tests.support.scheduling import Platform, open_trainer, until
 
 
 @pytest.fixture

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from shared.contract.events import AnnouncementsChanged, MembersAsked, RoomMoved
 from shared.contract.wire import Envelope
 from tests.support.running import Caller
-from tests.support.scheduling import Platform, open_platform, open_trainer, until
-
-
-@pytest.fixture
-async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
-    async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path) as running:
-        yield running
+from tests.support.scheduling import Platform, open_trainer, until
 
 
 async def test_everybody_sees_the_whole_queue_and_of_others_neither_who_nor_what(platform: Platform) -> None:

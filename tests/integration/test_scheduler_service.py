@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,13 +11,7 @@ import pytest
 
 from shared.contract.events import JobChanged, QueueMoved, TeamChanged, TrainerGone, TrainingEnded
 from tests.support.running import Caller, token
-from tests.support.scheduling import LEASE, Platform, ScriptedTrainer, open_platform, open_trainer
-
-
-@pytest.fixture
-async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
-    async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path) as running:
-        yield running
+from tests.support.scheduling import LEASE, Platform, ScriptedTrainer, open_trainer
 
 
 @pytest.fixture

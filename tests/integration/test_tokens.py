@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,7 @@ from shared.runtime.mongo import Store
 from shared.runtime.outbox import FIELD
 from shared.runtime.tokens import TokenLists
 from tests.support.running import SECRET, Caller, Service
-from tests.support.scheduling import Platform, open_platform, until
+from tests.support.scheduling import Platform, until
 from tests.support.stream_client import StreamClient, connected
 
 pytestmark = pytest.mark.timeout(120)
@@ -177,20 +176,6 @@ class Script:
         headers = {"Authorization": f"Bearer {self.secret}"}
         async with connected(self._platform.session, f"{self._status.url}/api/ws", headers=headers) as client:
             yield client
-
-
-@pytest_asyncio.fixture
-async def platform(amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path) -> AsyncIterator[Platform]:
-    async with open_platform(amqp_url, mongo_url, mongo_prefix, tmp_path) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def status(platform: Platform) -> AsyncIterator[Service]:
-    service = Service("status", platform.folder, platform.environ)
-    await service.start()
-    yield service
-    await asyncio.to_thread(service.end)
 
 
 async def test_a_token_s_whole_life(platform: Platform, status: Service, databases: Store) -> None:
