@@ -118,7 +118,7 @@ def make_spec(
         max_stepping_seconds=assign.max_stepping_seconds,
         seed=assign.seed,
         work_dir=str(work_dir),
-        export_formats=settings.export_formats.split(","),
+        export_formats=settings.export_formats,
         pretrained_dir=None if settings.pretrained_dir is None else str(settings.pretrained_dir.absolute()),
         allow_download=settings.allow_download,
         resume_dir=None if resume.folder is None else str(resume.folder),

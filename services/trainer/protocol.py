@@ -20,6 +20,7 @@ STACKS = signal.SIGUSR1
 
 StopReason = Literal["user", "time_limit", "drained"]
 Phase = Literal["preparing", "stepping", "saving", "evaluating", "exporting"]
+ExportFormat = Literal["float32", "float16"]
 
 
 class DatasetName(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_stepping_seconds: float
     seed: int
     work_dir: str
-    export_formats: list[str]
+    export_formats: list[ExportFormat]
     pretrained_dir: str | None = None
     allow_download: bool = True
     resume_dir: str | None = None

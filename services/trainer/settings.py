@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.trainer.protocol import ExportFormat
 from shared.runtime.settings import ServiceSettings
 
 _MOST_LABELS = 16
@@ -34,7 +35,13 @@ def parse_labels(value: object) -> object:
     return labels
 
 
+def parse_list(value: object) -> object:
+    """`float32,float16` as a list; spaces around the parts don't count."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 Labels = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_labels)]
+Formats = Annotated[list[ExportFormat], NoDecode, BeforeValidator(parse_list), Field(min_length=1)]
 
 
 class TrainerSettings(ServiceSettings):
@@ -69,8 +76,8 @@ class TrainerSettings(ServiceSettings):
         le=86_400,
         description="how long a job may prepare, save, evaluate or export without headway before it fails",
     )
-    export_formats: str = Field(
-        "float32,float16", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="TFLite formats, comma-separated"
+    export_formats: Formats = Field(
+        ["float32", "float16"], description="TFLite formats of a finished model, comma-separated: float32, float16"
     )
     child_module: str = Field(
         "services.trainer.child", pattern=r"^[A-Za-z_][\w.]*$", description="module that trains, run as a process"

@@ -211,7 +211,7 @@ class Run:
         self.spend("exporting")
         folder = Path(self.spec.work_dir) / "model"
         folder.mkdir()
-        files = {kind: f"{kind}.tflite" for kind in self.spec.export_formats}
+        files: dict[str, str] = {kind: f"{kind}.tflite" for kind in self.spec.export_formats}
         for kind, name in files.items():
             (folder / name).write_text(f"{kind} of step {self.step}")
         if "unexported" in self.script.faults.values():

@@ -40,7 +40,7 @@ class Stack:
         )
 
     def up(self) -> Running:
-        with open(self.log, "wb") as log:
+        with open(self.log, "ab") as log:
             command = [sys.executable, "-m", "deploy.local", "up"]
             self.process = subprocess.Popen(command, cwd=CHECKOUT, env=self.environ, stdout=log, stderr=log)
         wait_for(

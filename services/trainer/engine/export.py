@@ -16,13 +16,12 @@ import tf_keras
 from official.vision.ops.preprocess_ops import MEAN_NORM, STDDEV_NORM
 
 from services.trainer.engine import metadata
-from services.trainer.engine.control import RunError
 from services.trainer.engine.models.registry import LEAST_SCORE, Network, assemble
+from services.trainer.protocol import ExportFormat
 
 MAX_DETECTIONS = 50
 """What the file reports at most; a program on a robot chooses by score among them."""
 
-FORMATS = ("float32", "float16")
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 
 
@@ -93,23 +92,19 @@ def export(
     network: Network,
     labels: Sequence[str],
     folder: Path,
-    formats: Sequence[str],
+    formats: Sequence[ExportFormat],
     *,
     name: str,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
     """Write `<format>.tflite` for each of `formats` and labels.txt into `folder`; returns format -> file name.
 
-    `between` is called before each long piece of work and may raise to end it. Raises RunError("internal_error") for an
-    unknown format.
+    `between` is called before each long piece of work and may raise to end it.
     """
-    unknown = [wanted for wanted in formats if wanted not in FORMATS]
-    if unknown:
-        raise RunError("internal_error", f"This trainer can't export {unknown[0]!r}; it knows {', '.join(FORMATS)}.")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / metadata.LABEL_FILE).write_text("".join(f"{label}\n" for label in labels))
     detector = _Detector(model, network, len(labels) + 1)
-    files = {}
+    files: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=folder.parent) as saved:
         between()
         tf.saved_model.save(detector, saved, signatures=detector.detect)
@@ -128,7 +123,7 @@ def export(
     return files
 
 
-def _convert(saved_model: str, wanted: str) -> bytes:
+def _convert(saved_model: str, wanted: ExportFormat) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
     converter.allow_custom_ops = True
     if wanted == "float16":

@@ -128,7 +128,6 @@ export const texts = {
     deleteText: (pictures: number) =>
       `Its ${plural(pictures, "picture")} can’t be brought back. Models that were trained on it stay.`,
     usedBy: "Used by",
-    poolTitle: "Boxes: training / evaluation",
     deleted: (name: string) => `The dataset “${name}” was deleted.`,
     selected: (count: number, train: number, evaluation: number) =>
       `${plural(count, "dataset")} selected: ${whole(train)} training and ${whole(evaluation)} evaluation pictures`,
@@ -332,7 +331,6 @@ export const texts = {
     kpiSpeed: "Speed",
     kpiMinutes: "Minutes",
     perSecond: "steps/s",
-    savedAt: (step: number) => `${whole(step)} saved`,
     ofMaximum: (limit: string) => `of at most ${limit}`,
     mapLatest: (map: string) => `mAP ${map}`,
     mapNone: "after the first checkpoint",
@@ -366,7 +364,6 @@ export const texts = {
     metric: "Metric",
     latest: (step: number) => `Step ${whole(step)}`,
     best: (step: number) => `Best, step ${whole(step)}`,
-    bestIsLatest: "This checkpoint is the best so far.",
     training: "Training",
     evaluation: "Evaluation",
     noObjectShort: "none",
@@ -392,7 +389,6 @@ export const texts = {
     assigned: "Assigned",
     firstStep: "First step",
     from: "From step",
-    fromStart: "start",
     outcome: "Outcome",
     ongoing: "in progress",
     downloads: "Files",
@@ -435,7 +431,6 @@ export const texts = {
     formats: {
       float32: "Full precision: the safe choice.",
       float16: "Half the size, nearly the same results.",
-      int8: "The smallest and fastest; some boxes may be a little off.",
       labels: "The names of the labels, one a line.",
     } as Record<string, string>,
     exportedFrom: (step: number) => `Made from the checkpoint at step ${whole(step)}.`,

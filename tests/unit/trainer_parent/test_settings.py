@@ -58,6 +58,18 @@ def test_labels_may_be_given_as_what_they_are() -> None:
     assert TrainerSettings.model_validate({"trainer_labels": {"pool": "lab"}}).trainer_labels == {"pool": "lab"}
 
 
+def test_export_formats(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load(TrainerSettings).export_formats == ["float32", "float16"]
+    monkeypatch.setenv("EXPORT_FORMATS", " float16")
+    assert load(TrainerSettings).export_formats == ["float16"]
+    monkeypatch.setenv("EXPORT_FORMATS", "float32,int8")
+    with pytest.raises(SystemExit):
+        load(TrainerSettings)
+    line = capsys.readouterr().err
+    assert line.startswith("EXPORT_FORMATS")
+    assert "'float32' or 'float16' (it is 'int8')" in line
+
+
 @pytest.mark.parametrize(("name", "value"), [("STALL_SECONDS", "0"), ("PHASE_SECONDS", "-1")])
 def test_limits_of_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str

@@ -1,6 +1,6 @@
 /** What operators tell all teams: quiet banners that can be dismissed, on every page; in full on the Team page. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { dismiss, dismissed, inForce } from "../announcements";
 import type { Announcement } from "../contract";
 import { hashOf } from "../route";
@@ -22,6 +22,11 @@ export function useAnnouncements(): { announcements: Announcement[]; now: number
 export function AnnouncementBanners({ current }: { current: string | null }): JSX.Element {
   const { announcements } = useAnnouncements();
   const [gone, setGone] = useState(() => dismissed(localStorage));
+  useEffect(() => {
+    const look = () => setGone(dismissed(localStorage)); // another tab's reader is the same one
+    addEventListener("storage", look);
+    return () => removeEventListener("storage", look);
+  }, []);
   const shown = current === "team" ? [] : announcements.filter((each) => !gone.has(each.id));
   const rest = shown.length - MOST_BANNERS;
   return (

@@ -1,7 +1,7 @@
 /** Telling all teams something, for a while or until it is removed. */
 import type { JSX } from "preact";
-import { useId, useRef, useState } from "preact/hooks";
-import { type ApiError, asApiError, newKey } from "../api";
+import { useId, useState } from "preact/hooks";
+import { type ApiError, asApiError } from "../api";
 import type { AnnounceRequest } from "../contract";
 import { LONGEST_ANNOUNCEMENT } from "../contract";
 import { texts } from "../texts";
@@ -10,6 +10,7 @@ import { Button, Empty } from "./bits";
 import { carryOut } from "./commands";
 import { usePage } from "./context";
 import { Field } from "./field";
+import { useWishKey } from "./wish-key";
 
 type Kind = NonNullable<AnnounceRequest["kind"]>;
 const KINDS: readonly Kind[] = ["info", "warning"];
@@ -49,27 +50,22 @@ function Announce(): JSX.Element {
   const [kind, setKind] = useState<Kind>("info");
   const [until, setUntil] = useState("");
   const [error, setError] = useState<ApiError | null>(null);
-  const key = useRef(newKey());
+  const wishKey = useWishKey();
   const id = useId();
-  const renew = (change: () => void) => {
-    key.current = newKey();
-    change();
-  };
   const submit = async (event: Event) => {
     event.preventDefault();
     if (text.trim() === "") return setError(asApiError(new Error(texts.announcements.textMissing)));
     try {
-      const ends = until === "" ? null : new Date(until).toISOString();
-      await page.api.announce({ text, kind, until: ends }, key.current);
+      const wish = { text, kind, until: until === "" ? null : new Date(until).toISOString() };
+      await page.api.announce(wish, wishKey.of(JSON.stringify(wish)));
     } catch (problem) {
       return setError(asApiError(problem));
     }
-    renew(() => {
-      setText("");
-      setKind("info");
-      setUntil("");
-      setError(null);
-    });
+    wishKey.done();
+    setText("");
+    setKind("info");
+    setUntil("");
+    setError(null);
   };
   return (
     <form class="card pad stack" onSubmit={(event) => void submit(event)} noValidate>
@@ -85,7 +81,7 @@ function Announce(): JSX.Element {
             maxLength={LONGEST_ANNOUNCEMENT}
             autocomplete="off"
             data-testid="announce-text"
-            onInput={(event) => renew(() => setText(event.currentTarget.value))}
+            onInput={(event) => setText(event.currentTarget.value)}
           />
         }
       />
@@ -96,7 +92,7 @@ function Announce(): JSX.Element {
             id={`${id}k`}
             value={kind}
             data-testid="announce-kind"
-            onChange={(event) => renew(() => setKind(event.currentTarget.value as Kind))}
+            onChange={(event) => setKind(event.currentTarget.value as Kind)}
           >
             {KINDS.map((each) => (
               <option key={each} value={each}>
@@ -111,13 +107,7 @@ function Announce(): JSX.Element {
           label={texts.announcements.until}
           hint={texts.announcements.untilHint}
           error={error?.field === "until" ? error.message : null}
-          input={
-            <input
-              type="datetime-local"
-              value={until}
-              onInput={(event) => renew(() => setUntil(event.currentTarget.value))}
-            />
-          }
+          input={<input type="datetime-local" value={until} onInput={(event) => setUntil(event.currentTarget.value)} />}
         />
       </div>
       <button type="submit" class="button" data-testid="announce">

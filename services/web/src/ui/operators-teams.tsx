@@ -1,7 +1,7 @@
 /** All teams with their minutes: making new ones, granting minutes, closing and opening training. */
 import type { JSX } from "preact";
-import { useId, useRef, useState } from "preact/hooks";
-import { type ApiError, asApiError, newKey } from "../api";
+import { useId, useState } from "preact/hooks";
+import { type ApiError, asApiError } from "../api";
 import type { BatchAnswer, Pause, TeamRow } from "../contract";
 import { minutes, whole } from "../format";
 import { texts } from "../texts";
@@ -11,6 +11,7 @@ import { useNow, usePage } from "./context";
 import { CopyButton } from "./copy";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
+import { useWishKey } from "./wish-key";
 
 export function TeamsTab(): JSX.Element {
   const page = usePage();
@@ -154,29 +155,26 @@ function Row({ row, chosen, onChoose }: RowProps): JSX.Element {
   );
 }
 
-/** Minutes for the selected teams. The same key until it is done: pressing twice grants once. */
+/** Minutes for the selected teams: pressing twice grants once. */
 function Grant({ teams, onDone }: { teams: string[]; onDone: () => void }): JSX.Element {
   const page = usePage();
   const [amount, setAmount] = useState("60");
   const [note, setNote] = useState("");
   const [error, setError] = useState<ApiError | null>(null);
-  const key = useRef(newKey());
+  const wishKey = useWishKey();
   const id = useId();
   const submit = async (event: Event) => {
     event.preventDefault();
     if (teams.length === 0) return;
+    const wish = { teams, minutes: Number(amount), note };
     try {
-      told(page.tell, await page.api.grant({ teams, minutes: Number(amount), note }, key.current));
-      key.current = newKey();
+      told(page.tell, await page.api.grant(wish, wishKey.of(JSON.stringify(wish))));
+      wishKey.done();
       setError(null);
       onDone();
     } catch (problem) {
       setError(asApiError(problem));
     }
-  };
-  const renew = (change: () => void) => {
-    key.current = newKey();
-    change();
   };
   return (
     <form class="card pad stack" onSubmit={(event) => void submit(event)} noValidate>
@@ -193,7 +191,7 @@ function Grant({ teams, onDone }: { teams: string[]; onDone: () => void }): JSX.
             type="number"
             value={amount}
             data-testid="grant-minutes"
-            onInput={(event) => renew(() => setAmount(event.currentTarget.value))}
+            onInput={(event) => setAmount(event.currentTarget.value)}
           />
         }
       />
@@ -202,9 +200,7 @@ function Grant({ teams, onDone }: { teams: string[]; onDone: () => void }): JSX.
         label={texts.operators.note}
         hint={texts.operators.noteHint}
         error={error !== null && error.field !== "minutes" ? error.message : null}
-        input={
-          <input value={note} autocomplete="off" onInput={(event) => renew(() => setNote(event.currentTarget.value))} />
-        }
+        input={<input value={note} autocomplete="off" onInput={(event) => setNote(event.currentTarget.value)} />}
       />
       <button type="submit" class="button" data-testid="grant" disabled={teams.length === 0}>
         {texts.operators.grant}
@@ -219,14 +215,15 @@ function Create({ onDone }: { onDone: () => void }): JSX.Element {
   const [amount, setAmount] = useState("");
   const [error, setError] = useState<ApiError | null>(null);
   const [made, setMade] = useState<BatchAnswer | null>(null);
-  const key = useRef(newKey());
+  const wishKey = useWishKey();
   const id = useId();
   const submit = async (event: Event) => {
     event.preventDefault();
     const teams = names.split(/[\s,]+/).filter(Boolean);
     if (teams.length === 0) return setError(asApiError(new Error(texts.operators.teamsMissing)));
+    const wish = { teams, minutes: amount === "" ? null : Number(amount) };
     try {
-      const answer = await page.api.createTeams({ teams, minutes: amount === "" ? null : Number(amount) }, key.current);
+      const answer = await page.api.createTeams(wish, wishKey.of(JSON.stringify(wish)));
       told(page.tell, answer);
       setMade(answer);
       setError(null);
@@ -248,10 +245,7 @@ function Create({ onDone }: { onDone: () => void }): JSX.Element {
             value={names}
             autocomplete="off"
             data-testid="team-names"
-            onInput={(event) => {
-              key.current = newKey();
-              setNames(event.currentTarget.value);
-            }}
+            onInput={(event) => setNames(event.currentTarget.value)}
           />
         }
       />
@@ -261,16 +255,7 @@ function Create({ onDone }: { onDone: () => void }): JSX.Element {
         hint={texts.operators.seasonHint}
         error={error?.field === "minutes" ? error.message : null}
         after={texts.start.minutes}
-        input={
-          <input
-            type="number"
-            value={amount}
-            onInput={(event) => {
-              key.current = newKey();
-              setAmount(event.currentTarget.value);
-            }}
-          />
-        }
+        input={<input type="number" value={amount} onInput={(event) => setAmount(event.currentTarget.value)} />}
       />
       <button type="submit" class="button" data-testid="create-teams">
         {texts.operators.create}
