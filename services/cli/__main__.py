@@ -40,8 +40,15 @@ COMMANDS = {
     epilog="An ID may be cut short as long as only one thing begins with it. Exit status: 0 done, 1 error, 2 wrong usage; "
     "watch, train, more, retry and approve: 3 FAILED, 4 CANCELED, 5 TRY AGAIN LATER, 130 interrupted (the job goes on).",
 )
-@click.option("--url", metavar="URL", help="The server's address, else TRAINYARD_URL, else from .trainyard/cli.json.")
-@click.option("--token", metavar="TOKEN", help="The team's token, else TRAINYARD_TOKEN, else from .trainyard/cli.json.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="The server's address, else TRAINYARD_URL, else from $TRAINYARD_DATA/cli.json, .trainyard/cli.json here or in a "
+    "folder above, ~/.config/trainyard/cli.json.",
+)
+@click.option(
+    "--token", metavar="TOKEN", help="The team's token, else TRAINYARD_TOKEN, else from the file of that address."
+)
 @click.version_option(version("trainyard"), prog_name="trainyard")
 @click.pass_context
 def main(ctx: click.Context, url: str | None, token: str | None) -> None:

@@ -1,7 +1,8 @@
 """Which server the command talks to, and with which token.
 
-Owns the search: options, environment, the nearest `.trainyard/cli.json` going up from the current folder, then the one in
-`~/.config/trainyard`. Knows nothing of HTTP. A file's token goes to that file's server and to no other.
+Owns the search: options, environment, the `cli.json` of the data folder that TRAINYARD_DATA names, the nearest
+`.trainyard/cli.json` going up from the current folder, then the one in `~/.config/trainyard`. Knows nothing of HTTP. A file's
+token goes to that file's server and to no other.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def find_server(url: str | None, token: str | None, environment: Mapping[str, st
 
     Raises UserError `no_server`, `no_token`, `bad_url` or `bad_config` (field: what is wrong, or the file's name).
     """
-    files = list(_files(folder, home))
+    files = list(_files(environment, folder, home))
     found, source = _url(url, environment, files)
     found = _checked(found, source)
     given = token or environment.get("TRAINYARD_TOKEN")
@@ -70,10 +71,12 @@ def _url(url: str | None, environment: Mapping[str, str], files: list[tuple[Path
     )
 
 
-def _files(folder: Path, home: Path) -> Iterator[tuple[Path, _File]]:
+def _files(environment: Mapping[str, str], folder: Path, home: Path) -> Iterator[tuple[Path, _File]]:
+    data = environment.get("TRAINYARD_DATA")
+    given = Path(data).expanduser() / LOCAL_FILE.name if data else None
     near = (parent / LOCAL_FILE for parent in (folder, *folder.parents))
     nearest = next((path for path in near if path.is_file()), None)
-    for path in (nearest, home / USER_FILE):
+    for path in (given, nearest, home / USER_FILE):
         if path is not None and path.is_file():
             yield path, _read(path)
 

@@ -45,6 +45,13 @@ def test_else_the_file_at_home(folder: Path, home: Path, tmp_path: Path) -> None
     assert (found.url, found.token) == ("http://home:2", "home-token")
 
 
+def test_the_data_folder_that_is_named_goes_before_the_nearest_file(folder: Path, home: Path, tmp_path: Path) -> None:
+    write(tmp_path / "data/cli.json", {"url": "http://data:6", "token": "data-token"})
+    found = find_server(None, None, {"TRAINYARD_DATA": str(tmp_path / "data")}, folder, home)
+    assert (found.url, found.token) == ("http://data:6", "data-token")
+    assert find_server(None, None, {"TRAINYARD_DATA": str(tmp_path)}, folder, home).token == "here-token"
+
+
 def test_the_environment_goes_before_files_and_options_before_both(folder: Path, home: Path) -> None:
     environment = {"TRAINYARD_URL": "http://env:3", "TRAINYARD_TOKEN": "env-token"}
     found = find_server(None, None, environment, folder, home)
