@@ -45,10 +45,10 @@ def main(arguments: list[str]) -> int:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         return detach(settings) if options.detach else asyncio.run(run(settings))
     except (SettingError, rabbitmq.MissingRabbitMQ, store.MissingStore) as error:
-        return _complain(str(error))
+        return _complain(options.command, str(error))
     except AlreadyRunning as error:
         where = f" at {error.running.url} (process {error.running.pid})" if error.running else ""
-        return _complain(f"already running{where}; `make down` ends it")
+        return _complain(options.command, f"already running{where}; `make down` ends it")
 
 
 async def run(settings: Settings) -> int:
@@ -121,7 +121,7 @@ def detach(settings: Settings) -> int:
         time.sleep(0.2)
     if child.poll() is None:
         child.terminate()
-    return _complain(f"the system did not start; the end of {log}:\n{tail(log)}")
+    return _complain("up", f"the system did not start; the end of {log}:\n{tail(log)}")
 
 
 def down(settings: Settings) -> int:
@@ -155,8 +155,8 @@ def _without_password(url: str) -> str:
     return f"{scheme}{mark}{user.partition(':')[0]}{at}{address}"
 
 
-def _complain(text: str) -> int:
-    print(f"make up: {text}", file=sys.stderr)
+def _complain(command: str, text: str) -> int:
+    print(f"make {command}: {text}", file=sys.stderr)
     return 1
 
 

@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 BROWSERS = ("chromium", "google-chrome", "google-chrome-stable")
-_OLDEST_PYTHON = (3, 11)
+# What the pinned TensorFlow has wheels for.
+_PYTHONS = ((3, 11), (3, 13))
+_PROCESSORS = ("x86_64", "AMD64")
 # Services that come with the packages must not start, neither now nor with the machine: the stack runs its own. The policy
 # file is how Debian lets an administrator say so; one that is there already is respected.
 _INSTALL = """
@@ -45,13 +47,15 @@ class SetupFailed(Exception):
     """A step can't be done here; the text says what a person can do about it."""
 
 
-def check_python(version: tuple[int, ...], platform: str) -> None:
-    """Raise SetupFailed on a Python or a system that can't run this."""
-    if version < _OLDEST_PYTHON:
-        found, needed = (".".join(map(str, number)) for number in (version, _OLDEST_PYTHON))
-        raise SetupFailed(f"this is Python {found}, {needed} or newer is needed: make setup PYTHON=python{needed}")
+def check_machine(version: tuple[int, ...], platform: str, processor: str) -> None:
+    """Raise SetupFailed on a Python, a system or a processor that can't run this."""
+    if not _PYTHONS[0] <= version <= _PYTHONS[1]:
+        found, oldest, newest = (".".join(map(str, number)) for number in (version, *_PYTHONS))
+        raise SetupFailed(f"this is Python {found}, {oldest} to {newest} is needed: make setup PYTHON=python{newest}")
     if platform != "linux":
         raise SetupFailed("the local stack runs on Linux (Debian 12, Ubuntu 24.04); elsewhere use docker compose")
+    if processor not in _PROCESSORS:
+        raise SetupFailed(f"this is a {processor} processor, the pinned TensorFlow is built for {_PROCESSORS[0]} alone")
 
 
 def missing_packages(environ: Mapping[str, str], *, for_tests: bool, with_venv: bool) -> list[str]:

@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from deploy.local.machine import (
     SetupFailed,
-    check_python,
+    check_machine,
     install_browser,
     install_debian,
     missing_packages,
@@ -66,7 +67,7 @@ class Setup:
 
     def run(self) -> int:
         """Do what is to do; returns the number of steps that were done."""
-        check_python(sys.version_info[:2], sys.platform)
+        check_machine(sys.version_info[:2], sys.platform, platform.machine())
         steps = (
             self._debian,
             self._environment,

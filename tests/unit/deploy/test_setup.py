@@ -10,18 +10,23 @@ from pathlib import Path
 import pytest
 
 from deploy.local import machine
-from deploy.local.machine import SetupFailed, check_python, find_browser, missing_packages
+from deploy.local.machine import SetupFailed, check_machine, find_browser, missing_packages
 from deploy.local.setup import Setup, Stamps, alone, digest_of, sources
 
 
-def test_an_old_python_and_another_system_are_refused_with_the_way_out() -> None:
-    with pytest.raises(
-        SetupFailed, match=r"this is Python 3\.10, 3\.11 or newer is needed: make setup PYTHON=python3\.11"
-    ):
-        check_python((3, 10), "linux")
+@pytest.mark.parametrize("version", [(3, 10), (3, 14)])
+def test_another_python_is_refused_with_the_way_out(version: tuple[int, int]) -> None:
+    way_out = rf"this is Python 3\.{version[1]}, 3\.11 to 3\.13 is needed: make setup PYTHON=python3\.13"
+    with pytest.raises(SetupFailed, match=way_out):
+        check_machine(version, "linux", "x86_64")
+
+
+def test_another_system_or_processor_is_refused_with_the_reason() -> None:
     with pytest.raises(SetupFailed, match="docker compose"):
-        check_python((3, 12), "darwin")
-    check_python((3, 11), "linux")
+        check_machine((3, 12), "darwin", "x86_64")
+    with pytest.raises(SetupFailed, match="aarch64 processor, the pinned TensorFlow is built for x86_64"):
+        check_machine((3, 12), "linux", "aarch64")
+    check_machine((3, 11), "linux", "x86_64")
 
 
 def test_a_stamp_is_fresh_for_what_it_was_made_for_only(tmp_path: Path) -> None:
