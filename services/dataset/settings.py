@@ -15,7 +15,7 @@ from shared.runtime.settings import CommonSettings
 class DatasetSettings(CommonSettings):
     """Limits are per upload but for `max_datasets`; sizes are bytes."""
 
-    port: int = Field(8101, ge=0, le=65535)
+    port: int = Field(8101, ge=0, le=65535, description="port to listen on, 0 for any free one")
     import_dir: Path = Field(
         default_factory=lambda: Path(tempfile.gettempdir()) / "trainyard-imports",
         description="folder for uploads and what is made of them, before they become a dataset",

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from services.scheduler import orders
 from services.scheduler.acts import Acts
+from services.scheduler.admin_views import AdminViews
 from services.scheduler.domain import Change, Job
 from services.scheduler.records import AuditLog, CapacityHistory
-from services.scheduler.room import RoomViews
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore, TrainerStore
 from services.scheduler.teams import TeamStore
@@ -64,7 +64,7 @@ class AdminRoutes:
         jobs: JobStore,
         trainers: TrainerStore,
         teams: TeamStore,
-        views: RoomViews,
+        views: AdminViews,
         acts: Acts,
         audit: AuditLog,
         capacity: CapacityHistory,

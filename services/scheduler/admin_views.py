@@ -20,7 +20,7 @@ from shared.runtime.clock import Clock
 Places = Callable[[datetime], Awaitable[list[QueuePlace]]]
 
 
-class RoomViews:
+class AdminViews:
     """Reads the board, which is read from the store again where this scheduler isn't the one that plans."""
 
     def __init__(self, *, board: Board, teams: TeamStore, places: Places, clock: Clock, lease: timedelta) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from services.scheduler.acts import Acts
 from services.scheduler.admin_http import AdminRoutes
+from services.scheduler.admin_views import AdminViews
 from services.scheduler.announcements import AnnouncementStore
 from services.scheduler.board import Board
 from services.scheduler.books import Books
@@ -29,7 +30,6 @@ from services.scheduler.outlook import Outlook
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.records import AuditLog, CapacityHistory
 from services.scheduler.reserve import Reservations
-from services.scheduler.room import RoomViews
 from services.scheduler.room_http import RoomRoutes
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import ABOUT, JobStore, TrainerStore, is_over
@@ -246,7 +246,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
     roles, acts = Roles(members.standing, tokens.revoked, uses.note), Acts(audit, clock)
     app.middlewares.append(roles.middleware)
-    views = RoomViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
+    views = AdminViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
         settings=settings,
         jobs=jobs,

@@ -15,7 +15,7 @@ _DEFAULT_STEPS = 3000
 class SchedulerSettings(CommonSettings):
     """Limits are the installation's; the defaults are ftc-ml's where it had one."""
 
-    port: int = Field(8102, ge=0, le=65535)
+    port: int = Field(8102, ge=0, le=65535, description="port to listen on, 0 for any free one")
     dataset_url: str = Field("http://127.0.0.1:8101", description="the dataset service, for claims")
     min_steps: int = Field(200, ge=1, description="fewest steps of a job")
     max_steps: int = Field(8000, ge=1, description="most steps of a job")

@@ -47,30 +47,30 @@ class Api:
         ]
 
     async def models(self, request: web.Request) -> web.Response:
-        """GET /api/models: newest first."""
+        """The team's models, newest first."""
         records = await self._store.models(principal(request).team)
         models = [msgspec.json.decode(data, type=JobView) for data in newest_first(records, "model")]
         return answer(ModelsAnswer(models=models))
 
     async def model(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}: the model, its newest progress while it runs, its metrics."""
+        """One model, its newest progress while it runs, its metrics."""
         job = await model_of(self._store, request)
         channel = await self._hub.channel(job.team)
         metrics = await self._store.metrics(job.team, job.id)
         return answer(ModelAnswer(model=job, progress=channel.progress(job.id), metrics=metrics))
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}/metrics: a point a checkpoint, by step."""
+        """A point a checkpoint, by step."""
         job = await model_of(self._store, request)
         return answer(MetricsAnswer(metrics=await self._store.metrics(job.team, job.id)))
 
     async def events(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}/events: what happened to it, oldest first."""
+        """What happened to it, oldest first."""
         job = await model_of(self._store, request)
         return answer(EventsAnswer(events=await self._store.history(job.team, job.id)))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
-        """GET /api/models/{id}/download?format=: one exported file."""
+        """One exported file (`format`)."""
         job = await model_of(self._store, request)
         chosen = choose_download(job, request.query.get("format"))
         missing = _missing(chosen.name)

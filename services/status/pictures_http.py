@@ -60,7 +60,7 @@ class PicturesApi:
         ]
 
     async def pictures(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}/pictures: their sizes, where they are from, their true boxes."""
+        """Its evaluation pictures: their sizes, where they are from, their true boxes."""
         folder = await self._look(request, _not_kept(PICTURES_FILE))
         if folder is None:
             return answer(EvaluationPicturesAnswer(pictures=[]))
@@ -74,7 +74,7 @@ class PicturesApi:
         )
 
     async def picture(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}/pictures/{number}.jpg"""
+        """One evaluation picture as a JPEG."""
         number = int(request.match_info["number"])
         missing = UserError("no_picture", f"This model has no evaluation picture {number}.", "number", status=404)
         file, content = await self._jpeg(request, jpeg_name(number), missing)
@@ -87,7 +87,7 @@ class PicturesApi:
         return response
 
     async def checkpoints(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}/predictions: the checkpoints that have any, ascending by step."""
+        """The checkpoints that have predictions, ascending by step."""
         job = await model_of(self._store, request)
         points = await self._store.metrics(job.team, job.id)
         checkpoints = [
@@ -98,7 +98,7 @@ class PicturesApi:
         return answer(PredictionsAnswer(checkpoints=checkpoints))
 
     async def predictions(self, request: web.Request) -> web.Response:
-        """GET /api/models/{id}/predictions/{step}: what the model found at that checkpoint, by picture."""
+        """What the model found at that checkpoint, by picture."""
         job = await model_of(self._store, request)
         step = int(request.match_info["step"])
         point = await self._store.point(job.team, job.id, step)

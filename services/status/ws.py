@@ -70,7 +70,7 @@ class Stream:
         clients.set_function(hub.clients)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """GET /api/ws?epoch=&seq=."""
+        """The live stream as a websocket; it resumes from `epoch` and `seq`, where they are given."""
         who = principal(request)
         try:
             channel = await self._hub.channel(who.team)

@@ -1,4 +1,4 @@
-"""The state table as a Mermaid diagram, for ARCHITECTURE.md: `python -m shared.contract.diagram` prints it.
+"""The state table as a Mermaid diagram, for ARCHITECTURE.md, where `make generate` puts it.
 
 Owns how the table looks, nothing of what it says. A test holds the document to this text.
 """
@@ -32,7 +32,3 @@ def render() -> str:
     lines.append("    end note")
     lines.append("```")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(render())

@@ -1,7 +1,7 @@
 """W3C trace context: taken from a request or a message, given on to what it causes.
 
-OpenTelemetry's SDK makes the ids; without an exporter configured nothing leaves the process. The exporter is whatever
-OpenTelemetry's own environment variables and packages say.
+OpenTelemetry's SDK makes the ids, which log lines and messages carry from a click to the last fact that it caused. Spans are
+exported nowhere: one that wants to see them adds a span processor to the provider here.
 """
 
 from __future__ import annotations

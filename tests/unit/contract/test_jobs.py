@@ -166,7 +166,7 @@ def test_an_illegal_command_tells_the_state() -> None:
 def test_the_architecture_document_shows_this_table() -> None:
     text = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text()
     shown = text.partition("<!-- states:begin -->")[2].partition("<!-- states:end -->")[0]
-    assert shown.strip() == diagram.render(), "python -m shared.contract.diagram prints the section to paste"
+    assert shown.strip() == diagram.render(), "make generate"
 
 
 def test_the_diagram_draws_every_state_and_every_row() -> None:

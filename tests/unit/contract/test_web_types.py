@@ -19,7 +19,7 @@ LOCK = WEB / "package-lock.json"
 
 def test_contract_ts_is_what_the_contract_makes() -> None:
     written = TARGET.read_text(encoding="utf-8")
-    assert written == render(), "run `python -m services.web.scripts.generate_types`"
+    assert written == render(), "make generate"
 
 
 def test_every_state_is_there_with_its_meaning() -> None:
