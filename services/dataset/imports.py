@@ -24,7 +24,7 @@ from services.dataset.report import Imported
 from services.dataset.settings import DatasetSettings
 from services.dataset.store import DatasetStore, Reservation
 from services.dataset.workspace import Workspace
-from shared.contract.errors import UserError
+from shared.contract.errors import KeyReused, UserError
 from shared.runtime import log
 from shared.runtime.artifacts import Artifacts
 from shared.runtime.clock import Clock
@@ -151,12 +151,7 @@ class Imports:
         if existing is None:
             return None
         if existing.fingerprint != request.fingerprint():
-            raise UserError(
-                "idempotency_key_reused",
-                "This Idempotency-Key was used for another request. Send a new key with a new request.",
-                "Idempotency-Key",
-                status=422,
-            )
+            raise KeyReused("request")
         if existing.state == "deleted":
             message = "The dataset that this request made has been deleted. Send a new key to make it again."
             raise UserError("dataset_deleted", message, "Idempotency-Key", status=410)

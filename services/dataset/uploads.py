@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from shared.contract.errors import NotFound, UserError
+from shared.contract.errors import KeyReused, NotFound, UserError
 
 _CHUNK_BYTES = 1 << 20
 _RETRY_AFTER = 2
@@ -78,8 +78,7 @@ class Uploads:
     def _begun(self, about: About) -> Progress:
         progress = self.find(about.team, about.id)
         if progress.about != about:
-            message = "This Idempotency-Key was used for another upload. Send a new key with a new upload."
-            raise UserError("idempotency_key_reused", message, "Idempotency-Key", status=422)
+            raise KeyReused("upload")
         return progress
 
     def find(self, team: str, upload_id: str) -> Progress:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from services.scheduler.members import TeamEnveloper
 from shared.contract.api.announcements import MOST_ANNOUNCEMENTS
-from shared.contract.errors import Retry, UserError
+from shared.contract.errors import KeyReused, Retry, UserError
 from shared.contract.events import AnnouncementsChanged
 from shared.contract.views import Announcement
 from shared.runtime import outbox
@@ -108,12 +108,7 @@ def publish(listed: Sequence[Announcement], new: Announcement) -> Sequence[Annou
     known = next((one for one in listed if one.id == new.id), None)
     if known is not None:
         if (known.text, known.kind, known.until) != (new.text, new.kind, new.until):
-            raise UserError(
-                "idempotency_key_reused",
-                "This Idempotency-Key was used for another announcement. Send a new key with a new request.",
-                "Idempotency-Key",
-                status=422,
-            )
+            raise KeyReused("announcement")
         return listed
     if len(listed) >= MOST_ANNOUNCEMENTS:
         raise UserError(

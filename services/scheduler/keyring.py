@@ -13,7 +13,7 @@ import msgspec
 
 from shared.contract.api.teams import TeamRole
 from shared.contract.api.tokens import TokenRequest, TokenView
-from shared.contract.errors import NotFound, UserError
+from shared.contract.errors import KeyReused, NotFound, UserError
 from shared.runtime import auth
 from shared.runtime.auth import Principal, TokenId
 from shared.runtime.roles import Standing, bound
@@ -70,12 +70,7 @@ def made_before(keys: Sequence[Key], asked: TokenRequest, request: str) -> Key |
         return None
     days = (known.expires_at - known.made_at).days
     if (known.name, known.role, days) != (asked.name, asked.role, asked.days):
-        raise UserError(
-            "idempotency_key_reused",
-            "This Idempotency-Key was used for another token. Send a new key with a new request.",
-            "Idempotency-Key",
-            status=422,
-        )
+        raise KeyReused("token")
     return known
 
 

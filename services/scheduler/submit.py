@@ -25,7 +25,7 @@ from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
 from shared.contract.api.jobs import JobRequest, MoreRequest, Plan, PlanRequest
-from shared.contract.errors import IllegalTransition, NotFound, Stale, UserError
+from shared.contract.errors import IllegalTransition, KeyReused, NotFound, Stale, UserError
 from shared.contract.events import DatasetSource
 from shared.contract.jobs import TERMINAL, JobState
 from shared.contract.views import DatasetView, JobView
@@ -384,12 +384,7 @@ def _fingerprint(request: JobRequest | MoreRequest, parent_id: str = "") -> str:
 
 def _same(job: Job, fingerprint: str) -> Job:
     if job.fingerprint != fingerprint:
-        raise UserError(
-            "idempotency_key_reused",
-            "This Idempotency-Key was used for another request. Send a new key with a new request.",
-            "Idempotency-Key",
-            status=422,
-        )
+        raise KeyReused("request")
     if job.deleted_at is not None:
         raise NotFound("job", job.view.id)
     return job

@@ -15,7 +15,7 @@ from services.scheduler.books import Books
 from services.scheduler.budget import balance
 from services.scheduler.store import JobStore
 from shared.contract.api.teams import Pause, Reservation
-from shared.contract.errors import NotFound, UserError
+from shared.contract.errors import KeyReused, NotFound
 from shared.contract.views import LedgerEntry, TeamView
 from shared.runtime.mongo import Database, Document, DuplicateKeyError, from_document, to_document
 
@@ -182,12 +182,7 @@ class TeamStore:
             raise NotFound("team", team)
         known = next(entry for entry in document["grants"] if entry.get("id") == grant_id)
         if (known["seconds"], known["note"]) != (line.seconds, line.note):
-            raise UserError(
-                "idempotency_key_reused",
-                "This Idempotency-Key was used for another grant. Send a new key with a new request.",
-                "Idempotency-Key",
-                status=422,
-            )
+            raise KeyReused("grant")
 
     async def pause(self, team: str | None, pause: Pause | None) -> None:
         """Close training for a team (None: for everybody), or open it. Raises NotFound for a team that was never seen."""

@@ -75,3 +75,15 @@ class IllegalTransition(UserError):
         )
         self.state = state
         self.trigger = trigger
+
+
+class KeyReused(UserError):
+    """The Idempotency-Key of a request is that of an earlier one that wanted something else (HTTP 422)."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            "idempotency_key_reused",
+            f"This Idempotency-Key was used for another {what}. Send a new key with a new request.",
+            "Idempotency-Key",
+            status=422,
+        )
