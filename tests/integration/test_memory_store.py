@@ -227,6 +227,9 @@ async def test_upserts_make_what_was_asked_for(things: Collection) -> None:
     assert await the(things) == {"_id": "a", "x": 2, "list": [1, 2]}
     await things.update_one({"_id": "b", "kind": "k", "n": {"$gt": 1}}, {"$set": {"x": 1}}, upsert=True)
     assert await the(things, "b") == {"_id": "b", "kind": "k", "x": 1}
+    with pytest.raises(DuplicateKeyError):
+        await things.update_one({"_id": "b", "kind": "another"}, {"$set": {"x": 2}}, upsert=True)
+    assert await the(things, "b") == {"_id": "b", "kind": "k", "x": 1}
 
 
 async def test_many_at_once(things: Collection) -> None:

@@ -154,6 +154,8 @@ class MemoryCollection:
             fresh = updated({}, where, {"$set": plain} if plain else {})
             fresh = updated({"_id": fresh.pop("_id", ObjectId()), **fresh}, where, update)
             identity = fresh["_id"]
+            if identity in self._documents:
+                raise DuplicateKeyError(f"E11000 duplicate key: {identity!r}", 11000)
             self._documents[identity] = fresh
         await self._hook("after", operation, self.name)
         return Result(matched_count=len(found), modified_count=modified, upserted_id=identity)

@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from shared.contract.jobs import JobState
 from shared.contract.stream import MetricsAdded, ModelGone, ModelPut, QueuePut
 from shared.contract.views import JobView, QueuePlace, Reason
+from shared.runtime.web import answer
 from tests.support.answers import NOW, finished_job, job_view, point_at, progress_at
 from tests.support.fake_platform import FakePlatform
 from tests.unit.cli.conftest import Run
@@ -103,6 +105,28 @@ def test_metrics_of_earlier_checkpoints_are_there_from_the_start(platform: FakeP
     told = lines(run("watch", JOB, "--json").stdout)
     thread.join()
     assert [line["point"]["step"] for line in told if line["kind"] == "metrics"] == [100, 200]
+
+
+def test_a_watch_goes_on_without_the_metrics_that_can_t_be_had(platform: FakePlatform, run: Run) -> None:
+    running = job_view(state=JobState.RUNNING)
+
+    async def there(_: web.Request) -> web.Response:
+        return answer({"model": running, "progress": None, "metrics": []})
+
+    async def away(_: web.Request) -> web.Response:
+        return web.json_response({"error": {"code": "store_unreachable", "message": "The store is away."}}, status=500)
+
+    platform.jobs = {JOB: running}
+    platform.points = {JOB: [point_at(50)]}
+    platform.instead[f"GET /api/models/{JOB}"] = [there, *[away] * 20]
+    thread = meanwhile(life(platform, finished_job()))
+    result = run("watch", JOB, "--json")
+    thread.join()
+    told = lines(result.stdout)
+    assert platform.times("GET", f"/api/models/{JOB}") > 1
+    assert (result.exit_code, told[-1]["kind"]) == (0, "ended")
+    # What the stream tells is there all the same.
+    assert [line["point"]["step"] for line in told if line["kind"] == "metrics"] == [100]
 
 
 def test_trouble_with_the_line_is_told_and_nothing_is_missed(platform: FakePlatform, run: Run) -> None:

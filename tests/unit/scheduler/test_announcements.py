@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from services.scheduler.announcements import in_force, publish
+from services.scheduler.announcements import AnnouncementStore, in_force, publish
 from services.scheduler.words import to_come, words
 from shared.contract.api.announcements import LONGEST_ANNOUNCEMENT, MOST_ANNOUNCEMENTS
 from shared.contract.errors import UserError
+from shared.contract.events import Message
 from shared.contract.views import Announcement
+from shared.contract.wire import Envelope
+from tests.support.memory_store import MemoryStore, Moment
 from tests.unit.scheduler.samples import NOW, after
 
 
@@ -42,6 +46,24 @@ def test_so_many_are_in_force_at_a_time() -> None:
         publish(listed, announcement("one more"))
     assert (refused.value.status, refused.value.field) == (409, "announcements")
     assert len(publish(listed[1:], announcement("one more"))) == MOST_ANNOUNCEMENTS
+
+
+async def test_two_first_ones_at_once_are_both_there() -> None:
+    """Nothing was ever announced: each finds no list to change and makes one, and one of them is too late."""
+    memory = MemoryStore()
+
+    def envelope(message: Message, team: str) -> Envelope:
+        return Envelope(id=uuid.uuid4().hex, time=NOW, source="test", team=team, body=message)
+
+    theirs = AnnouncementStore(memory.database(), envelope)
+
+    async def between(moment: Moment, operation: str, _: str) -> None:
+        if (moment, operation) == ("before", "update_one") and not memory.documents("announcements"):
+            await theirs.publish(announcement("theirs"))
+
+    await AnnouncementStore(memory.database(between), envelope).publish(announcement("ours"))
+    assert [one.id for one in (await theirs.told()).announcements] == ["ours", "theirs"]
+    assert (await theirs.told()).version == 2
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "x" * (LONGEST_ANNOUNCEMENT + 1), "bell\a"])
