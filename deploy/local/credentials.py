@@ -6,11 +6,11 @@ Owns these files of the data folder, each readable by its owner alone: `secret`,
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deploy.local.files import write_private
 from deploy.local.settings import SettingError, Settings
 from deploy.local.stack import Credentials
 from shared.runtime.auth import mint
@@ -32,15 +32,6 @@ def prepare_credentials(settings: Settings) -> Credentials:
     write_private(settings.data / "token", command_line + "\n")
     write_private(settings.data / "cli.json", json.dumps({"url": settings.url, "token": command_line}) + "\n")
     return Credentials(secret=secret, page_token=page)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file by one that only its owner may read; a reader sees the old or the new text, never a part."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)
 
 
 def _kept_secret(path: Path) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.local.files import write_private
+
 TEMPLATE = Path(__file__).parent.parent / "nginx" / "trainyard.conf.template"
 STOP_SECONDS = 5.0
 
@@ -45,9 +47,7 @@ def write_config(run: Path, values: Mapping[str, str]) -> Path:
     """Write the settings into `run`, readable by their owner alone: they hold the page's token."""
     run.mkdir(parents=True, exist_ok=True)
     path = run / "nginx.conf"
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(render(TEMPLATE.read_text(), values))
+    write_private(path, render(TEMPLATE.read_text(), values))
     return path
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deploy.local.files import write_private
 from deploy.local.ports import LOOPBACK
 
 READY_SECONDS = 60.0
@@ -68,8 +69,7 @@ class RabbitNode:
         (self.folder / "enabled_plugins").write_text("[].\n")
         cookie = self.folder / ".erlang.cookie"
         if not cookie.exists():
-            with open(os.open(cookie, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(20).upper())
+            write_private(cookie, secrets.token_hex(20).upper())
         cookie.chmod(0o600)
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
