@@ -102,12 +102,20 @@ def queue_table(queue: Sequence[QueueRow], now: datetime, width: int) -> Rendera
 
 def unspecified_table(jobs: Sequence[HeldJobRow]) -> RenderableType:
     """Jobs that contradict themselves: an operator's to lead out of it."""
+    return _apart(jobs, Text("Jobs that contradict themselves, for `trainyard admin reconcile`:", "yellow"))
+
+
+def for_room_table(jobs: Sequence[HeldJobRow]) -> RenderableType:
+    """Jobs that aren't in the queue, but join it as soon as they may."""
+    return _apart(jobs, Text("Jobs that queue by themselves once there is room:"))
+
+
+def _apart(jobs: Sequence[HeldJobRow], words: Text) -> RenderableType:
     short = figures.short_ids(job.job_id for job in jobs)
     made = table("Job", "Team", "Description", "Steps", right=("Steps",), flexible=("Team", "Description"))
     for job in jobs:
         steps = f"{job.steps_completed}/{job.steps_requested}"
         made.add_row(Text(short[job.job_id]), cut(job.team), cut(job.description, "bold"), Text(steps))
-    words = Text("Jobs that contradict themselves, for `trainyard admin reconcile`:", "yellow")
     return Group(Text(), words, made)
 
 

@@ -181,8 +181,9 @@ class AdminRoutes:
     async def queue(self, request: web.Request) -> web.Response:
         """All that waits, next first."""
         _admin(request)
-        queue = await self._views.queue()
-        return answer(QueueAnswer(queue=queue, unspecified=await self._views.unspecified()))
+        views = self._views
+        queue, unspecified, for_room = await views.queue(), await views.unspecified(), await views.for_room()
+        return answer(QueueAnswer(queue=queue, unspecified=unspecified, for_room=for_room))
 
     async def priority(self, request: web.Request) -> web.Response:
         """Another class for a job."""
@@ -196,7 +197,7 @@ class AdminRoutes:
         )
 
     async def cancel(self, request: web.Request) -> web.Response:
-        """End a team's job, with a reason that the team sees."""
+        """End a team's job, or its wait for room, with a reason that the team sees."""
         who, wanted, now = _admin(request), await body(request, CancelRequest), self._clock.now()
         words = _note(wanted.reason, "reason")
         why = Reason(code="operator", message=f"Ended by an operator: {words}")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from services.scheduler.board import Board
 from services.scheduler.domain import Job
 from services.scheduler.plan import Standing, Trainer, is_live
+from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
 from shared.contract.api.admin import HeldJobRow, QueueRow, TeamRow, TrainerRow
 from shared.contract.jobs import JobState
@@ -23,8 +24,11 @@ Places = Callable[[datetime], Awaitable[list[QueuePlace]]]
 class AdminViews:
     """Reads the board, which is read from the store again where this scheduler isn't the one that plans."""
 
-    def __init__(self, *, board: Board, teams: TeamStore, places: Places, clock: Clock, lease: timedelta) -> None:
+    def __init__(
+        self, *, board: Board, jobs: JobStore, teams: TeamStore, places: Places, clock: Clock, lease: timedelta
+    ) -> None:
         self._board = board
+        self._jobs = jobs
         self._teams = teams
         self._places = places
         self._clock = clock
@@ -63,6 +67,10 @@ class AdminViews:
         await self._board.refresh()
         found = [job for job in self._board.jobs() if job.view.state is JobState.STATE_UNSPECIFIED]
         return [_held_row(job) for job in sorted(found, key=lambda job: job.view.created_at)]
+
+    async def for_room(self) -> list[HeldJobRow]:
+        """Jobs that queue by themselves once there is room, the first to ask first."""
+        return [_held_row(job) for job in await self._jobs.for_room()]
 
     async def trainers(self) -> list[TrainerRow]:
         """Every trainer that was heard of and isn't forgotten, by id."""

@@ -246,12 +246,13 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     uses.wake = runtime.duty("token-uses", uses.round, seconds=60).wake
     roles, acts = Roles(members.standing, tokens.revoked, uses.note), Acts(audit, clock)
     app.middlewares.append(roles.middleware)
-    views = AdminViews(board=board, teams=teams, places=teller.current_places, clock=clock, lease=lease)
+    views = AdminViews(board=board, jobs=jobs, teams=teams, places=teller.current_places, clock=clock, lease=lease)
     routes = Routes(
         settings=settings,
         jobs=jobs,
         roles=roles,
         submissions=submissions,
+        acts=acts,
         clock=clock,
         changed=changed,
         seen=seen,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from services.scheduler import orders
+from services.scheduler.acts import Acts
 from services.scheduler.domain import Change, Job
 from services.scheduler.figures import LONGEST_DESCRIPTION
 from services.scheduler.settings import SchedulerSettings
@@ -50,6 +51,7 @@ class Routes:
         jobs: JobStore,
         roles: Roles,
         submissions: Submissions,
+        acts: Acts,
         clock: Clock,
         changed: Callable[[Job], None],
         seen: Callable[[str], None],
@@ -59,6 +61,7 @@ class Routes:
         self._jobs = jobs
         self._roles = roles
         self._submissions = submissions
+        self._acts = acts
         self._clock = clock
         self._changed = changed
         self._seen = seen
@@ -169,12 +172,14 @@ class Routes:
 
     async def approve(self, request: web.Request) -> web.Response:
         """Let a member's job pass the team's cap."""
-        who = require(request, "mentor")
-        job = await self._submissions.approve(who, request.match_info["id"])
+        who, job_id = require(request, "mentor"), request.match_info["id"]
+        async with self._acts.act(who, "job.approve", job_id[:100]) as found:
+            job = await self._submissions.approve(who, job_id)
+            found["state"] = job.view.state.value
         return answer(JobAnswer(job=job.view), headers=self._retry_after(job))
 
     async def stop(self, request: web.Request) -> web.Response:
-        """Stop a job that waits, prepares or runs."""
+        """Stop a job that waits, prepares or runs, or that would queue by itself."""
         who = require(request, "member")
         now = self._clock.now()
         job = await self._jobs.decide(request.match_info["id"], lambda job: orders.stop(job, now), team=who.team)

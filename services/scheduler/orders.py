@@ -155,7 +155,11 @@ def problem_of(job: Job) -> str | None:
 
 
 def stop(job: Job, now: datetime, why: Reason | None = None) -> Change:
-    """Somebody presses stop. Raises IllegalTransition (409) for a job that is ending or has ended."""
+    """Somebody presses stop. One that would queue by itself once there is room stays where it is, and doesn't. Raises
+    IllegalTransition (409) for a job that is ending or has ended."""
+    if job.view.state is JobState.TRY_AGAIN_LATER and job.view.when_room:
+        view = replace(job.view, when_room=False, reason=why or job.view.reason)
+        return Change(job=replace(job, view=view, to_release=True, kept_at=None), cause="given_up")
     view = through(job, (Trigger.STOP,))
     if view.state is JobState.STOP_REQUESTED:
         changed = replace(job, view=view, stop_requested_at=now, stop_reason=why)

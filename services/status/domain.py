@@ -64,6 +64,8 @@ def _sentence(trigger: str, job: JobView) -> str:
         return job.notices[-1].message
     if trigger == "priority":
         return f"An operator gave it the priority {job.priority}."
+    if trigger == "given_up" and job.reason is not None and job.reason.code != "operator":
+        return "It doesn't queue by itself any more."
     if trigger == "assign" and job.trainer is not None:
         return f"Assigned to trainer {job.trainer}, attempt {job.attempt}."
     return MEANINGS[job.state] if job.reason is None else job.reason.message

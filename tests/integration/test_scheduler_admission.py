@@ -112,13 +112,24 @@ async def test_waiting_for_room_can_be_given_up(platform: Platform) -> None:
     job = await refused(platform, dataset, when_room=True)
     again = await platform.api("POST", f"/jobs/{job['id']}/retry", {"when_room": False})
     assert not again["job"]["when_room"]
+    # An operator sees who waits so, and can end it with a reason; the team can, too.
+    admin = platform.caller("admin")
+    mine, yours = [(await refused(platform, dataset, when_room=True))["id"] for _ in range(2)]
+    listed = (await platform.api("GET", "/admin/queue", by=admin))["for_room"]
+    assert [row["job_id"] for row in listed] == [mine, yours]
+    ended = await platform.api("POST", f"/admin/jobs/{yours}/cancel", {"reason": "Not today"}, by=admin)
+    assert (ended["job"]["state"], ended["job"]["when_room"]) == ("TRY_AGAIN_LATER", False)
+    assert ended["job"]["reason"]["message"] == "Ended by an operator: Not today"
+    assert not (await platform.api("POST", f"/jobs/{mine}/stop"))["job"]["when_room"]
+    assert (await platform.api("GET", "/admin/queue", by=admin))["for_room"] == []
     async with open_trainer(platform):
         other = await refused(platform, dataset, when_room=True, max_minutes=31)
         assert other["reason"]["code"] == "not_enough_minutes"
         await platform.api("DELETE", f"/jobs/{other['id']}", expect=204)
         third = await platform.queued(dataset)
         await platform.in_state(third, "PREPARING")
-    assert platform.causes(job["id"]).count("admit") == 0
+    for given_up in (job["id"], mine, yours):
+        assert platform.causes(given_up).count("admit") == 0
     assert platform.causes(other["id"]).count("admit") == 0
 
 
@@ -175,6 +186,9 @@ async def test_a_member_above_the_cap_needs_a_mentor(platform: Platform) -> None
         approved = await platform.api("POST", f"/jobs/{job['id']}/approve")
         assert (approved["job"]["state"], approved["job"]["approved_by"]) == ("QUEUED", "Ada")
         content = await platform.api("POST", f"/jobs/{job['id']}/approve", expect=409)
+        audit = await platform.api("GET", "/admin/audit", by=platform.caller("admin"))
+        written = [(one["act"], one["target"], one["outcome"]) for one in audit["entries"]]
+        assert written[:2] == [("job.approve", job["id"], outcome) for outcome in (content["error"]["code"], "done")]
         assert content["error"]["code"] == "illegal_transition"
         await trainer.run(first["job"]["id"])
         await trainer.run(job["id"])

@@ -23,8 +23,9 @@ from shared.runtime.clock import SystemClock
 def queue(context: Context) -> None:
     """All waiting jobs, next first, and when they are likely to start."""
     answer = context.run(lambda api: api.operators.queue())
-    broken = [show_admin.unspecified_table(answer.unspecified)] if answer.unspecified else []
-    context.show(answer, show_admin.queue_table(answer.queue, SystemClock().now(), context.out.width), *broken)
+    others = [show_admin.for_room_table(answer.for_room)] if answer.for_room else []
+    others += [show_admin.unspecified_table(answer.unspecified)] if answer.unspecified else []
+    context.show(answer, show_admin.queue_table(answer.queue, SystemClock().now(), context.out.width), *others)
 
 
 # A priority below 0 begins like an option.
@@ -49,7 +50,7 @@ def priority(context: Context, job: str, priority: int) -> None:
 @json_option
 @pass_context
 def cancel(context: Context, job: str, reason: str, yes: bool) -> None:
-    """End a team's job. What it has learned is kept, unused minutes come back, the team sees the reason."""
+    """End a team's job, or its wait for room. What it has learned is kept, unused minutes come back, the team sees why."""
     found = context.run(lambda api: _find(api, job))
     context.confirm(f"End {found[1]}?", yes=yes)
     _show(context, context.run(lambda api: api.operators.cancel(found[0], reason)))
@@ -85,7 +86,7 @@ async def _find(api: Api, given: str) -> tuple[str, str]:
     """The same with words for what it is."""
     waiting, holding = await asyncio.gather(api.operators.queue(), api.operators.trainers())
     known = {row.place.job_id: (row.description, row.team) for row in waiting.queue}
-    held = [*waiting.unspecified, *(job for row in holding.trainers for job in row.jobs)]
+    held = [*waiting.unspecified, *waiting.for_room, *(job for row in holding.trainers for job in row.jobs)]
     known |= {job.job_id: (job.description, job.team) for job in held}
     try:
         found = resolve(given, known, "job")

@@ -709,10 +709,12 @@ export interface Progress {
   losses: Record<string, number>;
 }
 
-/** The whole queue, next first, and jobs that contradict themselves and wait to be reconciled. */
+/** The whole queue, next first; jobs that contradict themselves and wait to be reconciled; and those that queue by
+ * themselves once there is room, the first to ask first. */
 export interface QueueAnswer {
   queue: QueueRow[];
   unspecified: HeldJobRow[];
+  for_room: HeldJobRow[];
 }
 
 /** A waiting job's place (1 is next) and when it may start and end: of ten, six start between `start_from` and `start_to`,

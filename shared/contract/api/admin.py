@@ -122,10 +122,12 @@ class HeldJobRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole queue, next first, and jobs that contradict themselves and wait to be reconciled."""
+    """The whole queue, next first; jobs that contradict themselves and wait to be reconciled; and those that queue by
+    themselves once there is room, the first to ask first."""
 
     queue: list[QueueRow]
     unspecified: list[HeldJobRow] = []
+    for_room: list[HeldJobRow] = []
 
 
 class TrainerRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ class OperatedPlatform(FakePlatform):
         self.pause: Pause | None = None
         self.strangers: set[str] = set()
         self.unspecified: list[HeldJobRow] = []
+        self.for_room: list[HeldJobRow] = []
         self.waiting: list[QueueRow] = []
         self.trainers: list[TrainerRow] = []
         self.capacity_minutes = 60  # for so long it has been measured
@@ -59,7 +60,10 @@ class OperatedPlatform(FakePlatform):
             web.post("/api/admin/pauses", self._batch(PauseRequest)),
             web.get(
                 "/api/admin/queue",
-                self._of(lambda _: {"queue": self.waiting, "unspecified": self.unspecified}, "admin"),
+                self._of(
+                    lambda _: {"queue": self.waiting, "unspecified": self.unspecified, "for_room": self.for_room},
+                    "admin",
+                ),
             ),
             web.post("/api/admin/jobs/{id}/priority", self._job(PriorityRequest, _priority, "admin")),
             web.post("/api/admin/jobs/{id}/cancel", self._job(CancelRequest, _canceled, "admin")),

@@ -132,6 +132,11 @@ def test_queue(operated: OperatedPlatform, operate: Run) -> None:
     assert "trainyard admin reconcile" in shown
     assert "99999999" in shown
     assert "Odd one" in shown
+    operated.for_room = [held_job("8" * 32, description="Later", state=JobState.TRY_AGAIN_LATER)]
+    shown = operate("queue").stdout
+    assert shown.index("queue by themselves") < shown.index("88888888") < shown.index("contradict themselves")
+    operate("cancel", "888", "--reason", "Not today", "--yes")
+    assert operated.asked[-1].path == f"/api/admin/jobs/{'8' * 32}/cancel"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,17 @@ def test_what_is_ending_or_has_ended_is_not_stopped(state: JobState) -> None:
     assert refused.value.details == {"state": state, "trigger": "stop"}
 
 
+@pytest.mark.parametrize("why", [WHY, None])
+def test_stop_of_one_that_would_queue_by_itself_takes_that_from_it(why: Reason | None) -> None:
+    before = in_state(later(when_room=True), JobState.TRY_AGAIN_LATER)
+    change = orders.stop(before, after(20), why)
+    assert (change.job.view.state, change.job.view.when_room) == (JobState.TRY_AGAIN_LATER, False)
+    assert (change.job.to_release, change.job.ledger, change.command) == (True, [], None)
+    assert change.job.view.reason == (why or before.view.reason)
+    with pytest.raises(IllegalTransition):
+        orders.stop(change.job, after(21))
+
+
 @pytest.mark.parametrize("state", sorted(TERMINAL))
 def test_an_ended_job_is_deleted_with_its_lines_kept(state: JobState) -> None:
     before = in_state(later(when_room=True) if state is JobState.TRY_AGAIN_LATER else done(), state)
