@@ -10,8 +10,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +22,7 @@ import msgspec
 
 from shared.runtime.auth import Role
 from tests.support.broker import Broker
+from tests.support.process import ServiceProcess
 from tests.support.running import Caller, Service, token
 from tests.support.scheduling import until
 from tests.support.store import Store
@@ -55,7 +54,7 @@ class Trainer:
         self.log = folder / f"trainer-{place}.log"
         self._place, self._folder, self._environ, self._seed = place, folder, environ, seed
         self._starts = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ServiceProcess | None = None
 
     async def start(self) -> None:
         """Start one."""
@@ -74,13 +73,8 @@ class Trainer:
             "SEED": str(self._seed + self._starts),
             "LOG_FORMAT": "json",
         }
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.fake_trainer"],
-                env={**os.environ, **self._environ, **settings},
-                stdout=log,
-                stderr=log,
-            )
+        environ = {**os.environ, **self._environ, **settings}
+        self.process = ServiceProcess("tests.support.fake_trainer", environ, self.log)
 
     def kill(self) -> None:
         """`kill -9`."""

@@ -1,4 +1,4 @@
-"""A service as a real process, for integration tests: started with its own port and settings, ended by process id."""
+"""A service as a process, for integration tests: started with its own port and settings, ended by process id."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ import aiohttp
 
 from deploy.local.ports import free_ports
 from shared.runtime.auth import Role, mint
+from tests.support.process import ServiceProcess
 
 SECRET = "a secret of the tests, longer than thirty-two characters"
 _READY_SECONDS = 30.0
@@ -43,7 +43,7 @@ class Service:
             **environ,
             "PORT": str(self.port),
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ServiceProcess | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -56,10 +56,7 @@ class Service:
 
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises AssertionError with its log if it doesn't get there."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"], env=self._environ, stdout=log, stderr=log
-            )
+        self.process = ServiceProcess(f"services.{self.name}", self._environ, self.log)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _READY_SECONDS
         async with aiohttp.ClientSession() as session:

@@ -7,8 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -37,6 +35,7 @@ from shared.runtime.artifacts import Artifacts
 from shared.runtime.bus import RabbitBus
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
+from tests.support.process import ServiceProcess
 from tests.support.scripted_child import Record
 
 M = TypeVar("M")
@@ -136,7 +135,7 @@ class Trainer:
         self.work_dir = root / "work"
         self.process = self._start(root, url, environment)
 
-    def _start(self, root: Path, url: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(self, root: Path, url: str, environment: dict[str, str]) -> ServiceProcess:
         variables = {
             "RABBITMQ_URL": url,
             "ARTIFACTS_URL": (root / "artifacts").as_uri(),
@@ -149,15 +148,7 @@ class Trainer:
             "LOG_LEVEL": "debug",
             "LOG_FORMAT": "json",
         }
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "services.trainer"],
-                cwd=REPOSITORY,
-                env={**os.environ, **variables, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        return ServiceProcess("services.trainer", {**os.environ, **variables, **environment}, self.log)
 
     def record(self, job: str, attempt: int = 1) -> Record | None:
         """What the child of that attempt left, None if there was none (yet)."""
