@@ -69,7 +69,7 @@ class Board:
         self._outdated: set[Kind] = set()
         self._paced_at = clock.monotonic()
         self._usage: dict[str, tuple[float, datetime]] = {}
-        self._served: dict[str, datetime] = {}
+        self._served: defaultdict[str, dict[Needs, datetime]] = defaultdict(dict)
         self._loaded_at: float | None = None
         self._loading = asyncio.Lock()
         self.trainers: dict[str, Trainer] = {}
@@ -157,7 +157,7 @@ class Board:
         elif job.view.state in ASSIGNED:
             self._active[job_id] = self._active_job(job)
             if job.assigned_at is not None:
-                self._serve(job.view.team, job.assigned_at)
+                self._serve(job, job.assigned_at)
 
     def heard(self, trainer: Trainer) -> None:
         """A trainer as its heartbeat just told."""
@@ -218,7 +218,7 @@ class Board:
         return {
             team: Standing(
                 usage_seconds=self._decayed(team, now),
-                served_at=self._served.get(team),
+                served=dict(self._served.get(team, {})),
             )
             for team in {*self._usage, *self._served}
         }
@@ -279,7 +279,7 @@ class Board:
             id=view.id,
             team=view.team,
             queued_at=view.queued_at,
-            needs=needs_of(view.starting_model, job.accelerator, view.requires),
+            needs=needs_of_job(job),
             front=job.front,
             priority=view.priority,
             avoid=tuple(job.avoid),
@@ -305,13 +305,16 @@ class Board:
             pausable=view.state in PAUSABLE and job.pause_requested_at is None,
         )
 
-    def _serve(self, team: str, at: datetime) -> None:
-        self._served[team] = max(at, self._served.get(team, at))
+    def _serve(self, job: Job, at: datetime) -> None:
+        if job.view.starting_model not in STARTING_MODELS:
+            return  # an old run of a model that nobody can ask for any more
+        served, needs = self._served[job.view.team], needs_of_job(job)
+        served[needs] = max(at, served.get(needs, at))
 
     def _charge(self, job: Job) -> None:
         view = job.view
         if view.attempts:
-            self._serve(view.team, view.attempts[-1].assigned_at)
+            self._serve(job, view.attempts[-1].assigned_at)
         if view.used_seconds and view.ended_at is not None:
             self._usage[view.team] = (self._decayed(view.team, view.ended_at) + view.used_seconds, view.ended_at)
 
@@ -335,3 +338,8 @@ def needs_of(starting_model: str, accelerator: Accelerator, requires: dict[str, 
         memory_bytes=model.memory_bytes[accelerator],
         labels=tuple(sorted(requires.items())),
     )
+
+
+def needs_of_job(job: Job) -> Needs:
+    """What a slot must have for this job."""
+    return needs_of(job.view.starting_model, job.accelerator, job.view.requires)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from services.scheduler.admission import Refused, Room, admit
-from services.scheduler.board import Board, kind_of, needs_of
+from services.scheduler.board import Board, kind_of, needs_of_job
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work
 from services.scheduler.figures import Figures
@@ -79,8 +79,7 @@ class Reservations:
         view = job.view
         await self._board.paces_of(kind_of(job))
         work = self._board.work(job)
-        needs = needs_of(view.starting_model, job.accelerator, view.requires)
-        waiting = self._figures.waiting_job(view.id, view.team, needs, work, priority=view.priority)
+        waiting = self._figures.waiting_job(view.id, view.team, needs_of_job(job), work, priority=view.priority)
         return await self.reserve(waiting, asker, work, view.max_seconds)
 
     async def room(self, job: WaitingJob, asker: Asker, work: Work, *, afresh: bool = True) -> tuple[Room, TeamLook]:
