@@ -18,7 +18,7 @@ from shared.contract.views import Reason
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """What admission looks at. Counts are of jobs that wait or run; `pause` is the one in force, if any.
 
-    `unmet_since` is when the first waiting job of the same needs began to wait for a trainer that isn't there; an installation
+    `unmet_since` is since when a job of the same needs has waited and no trainer was there that could hold it; an installation
     whose trainers start on demand expects one for `expect_trainers` after that. `estimated_wait` is until the likely start.
     `cap_seconds` is what is left of a member's own cap (None: no cap, or a mentor has approved).
     """

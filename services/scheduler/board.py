@@ -20,7 +20,7 @@ from services.scheduler.domain import PAUSABLE, Job
 from services.scheduler.estimate import Work, step_seconds
 from services.scheduler.hours import LabHours
 from services.scheduler.orders import problem_of
-from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob
+from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob, can_hold
 from services.scheduler.store import JobStore, TrainerStore
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
@@ -73,6 +73,8 @@ class Board:
         self._loaded_at: float | None = None
         self._loading = asyncio.Lock()
         self.trainers: dict[str, Trainer] = {}
+        # Of each kind of slot the trainer that last took jobs, as it was then: it may be forgotten by now.
+        self._took: dict[Needs, Trainer] = {}
         self.listening_since = clock.now()
         self.live = False
 
@@ -98,7 +100,9 @@ class Board:
         self._outdated.clear()
         self._usage.clear()
         self._served.clear()
-        self.trainers = {trainer.id: trainer for trainer in trainers}
+        self.trainers = {}
+        for trainer in trainers:
+            self.heard(trainer)
         for job in sorted(ended, key=lambda job: job.view.ended_at or now):
             self._charge(job)
         for job in alive:
@@ -131,7 +135,7 @@ class Board:
         for trainer in kept.values():
             known = self.trainers.get(trainer.id)
             if known is None or known.seen_at < trainer.seen_at:
-                self.trainers[trainer.id] = trainer
+                self.heard(trainer)
             elif trainer.drain_asked:
                 self.trainers[trainer.id] = replace(known, drain_asked=True)
         return differing
@@ -160,8 +164,22 @@ class Board:
                 self._serve(job, job.assigned_at)
 
     def heard(self, trainer: Trainer) -> None:
-        """A trainer as its heartbeat just told."""
+        """A trainer as its heartbeat just told, or as the store has it."""
         self.trainers[trainer.id] = trainer
+        if trainer.draining or trainer.drain_asked:
+            return
+        most = Needs(
+            accelerator=trainer.accelerator,
+            memory_bytes=trainer.memory_bytes,
+            labels=tuple(sorted(trainer.labels.items())),
+        )
+        known = self._took.get(most)
+        if known is None or known.seen_at < trainer.seen_at:
+            self._took[most] = trainer
+
+    def last_able(self, needs: Needs) -> datetime | None:
+        """When a trainer that took jobs and could hold these needs was last heard, None for never."""
+        return max((trainer.seen_at for trainer in self._took.values() if can_hold(trainer, needs)), default=None)
 
     def full(self, trainer_id: str) -> None:
         """A trainer has handed a job back for want of a slot: it gets none before its next heartbeat."""

@@ -106,11 +106,13 @@ class Reservations:
         return room, look
 
     def _unmet_since(self, job: WaitingJob) -> datetime | None:
-        """When the first waiting job began to wait for a trainer of these needs, where there is none."""
+        """Since when a job has waited for a trainer of these needs and there was none; None where there is one, or no job."""
         if self._figures.has_capacity(job.needs):
             return None
         waiting = self._board.snapshot(self._clock.now()).waiting
-        return min((one.queued_at for one in waiting if one.needs == job.needs), default=None)
+        first = min((one.queued_at for one in waiting if one.needs == job.needs), default=None)
+        there = self._board.last_able(job.needs)
+        return first if first is None or there is None else max(first, there)
 
     def _earliest_refund(self, team: str, now: datetime) -> datetime | None:
         """When the team's first running job may give minutes back."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from services.scheduler import orders
 from services.scheduler.board import Board, needs_of
 from services.scheduler.domain import Job
-from tests.unit.scheduler.samples import NOW, after, queued, running, with_checkpoint
+from tests.unit.scheduler.samples import NOW, after, queued, running, trainer, with_checkpoint
 from tests.unit.scheduler.test_duties import Clock
 
 
@@ -54,3 +54,16 @@ def test_when_a_team_was_last_given_a_slot_is_told_apart_by_what_its_jobs_need()
     board.put(gone)
     board.put(newer(orders.stop(orders.lost(gone, 1, after(60)).job, after(70)).job))
     assert board.standings(NOW)["demo"].served == {x: after(30), y: after(20)}
+
+
+def test_a_slot_was_last_there_when_its_trainer_last_took_jobs() -> None:
+    board, needs = a_board(), needs_of(queued().view.starting_model, "cpu", {})
+    assert board.last_able(needs) is None
+    board.heard(trainer(seen_at=after(10)))
+    board.heard(trainer("t2", seen_at=after(20), memory_bytes=1 << 30))
+    board.heard(trainer("t3", seen_at=after(30), accelerator="gpu"))
+    assert board.last_able(needs) == after(10)
+    board.heard(trainer(seen_at=after(40)))
+    for leaving in (trainer(seen_at=after(50), draining=True), trainer(seen_at=after(60), drain_asked=True)):
+        board.heard(leaving)
+    assert board.last_able(needs) == after(40)

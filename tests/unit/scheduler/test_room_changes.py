@@ -1,0 +1,104 @@
+"""What becomes of jobs when the trainers that they were made for go, and others come: the whole scheduler on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from services.scheduler.domain import Job
+from services.scheduler.settings import SchedulerSettings
+from shared.contract.jobs import JobState
+from tests.unit.scheduler.crew import Crew
+from tests.unit.scheduler.plant import SECRET, Plant, a_loop, nothing_left, patched
+from tests.unit.scheduler.watch import Complaints, Watch
+
+SETTINGS: dict[str, Any] = {
+    "trainyard_secret": SECRET,
+    "artifacts_url": "memory://plant",
+    "min_steps": 10,
+    "team_minutes": 6000,
+    "lease_seconds": 8,
+    "leader_seconds": 4,
+    "audit_seconds": 5,
+    "drain_seconds": 1,
+    "max_wait_seconds": 0,
+}
+LEASE = 8
+
+
+@pytest.fixture(autouse=True)
+def around() -> Iterator[None]:
+    with patched(), Complaints():
+        yield
+
+
+class Room:
+    """A scheduler, its trainers and a member of a team; make it inside the event loop."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.plant = Plant(SchedulerSettings(**{**SETTINGS, **settings}))
+        self.crew = Crew(self.plant)
+        self.watch = Watch(self.plant, self.crew)
+        self.process = self.plant.start("a")
+        self._token = self.plant.token("red", "member", "Ada")
+
+    async def submit(self, **fields: Any) -> Job:
+        """A new job, as it was queued or refused."""
+        body = {"dataset_ids": ["data-1"], "description": "Balls", "steps": 100, **fields}
+        number = f"{len(self.watch.jobs())}"
+        status, content = await self.process.ask("POST", "/api/jobs", self._token, body, f"key {number}")
+        assert status == 201, content
+        return self.job(content["job"]["id"])
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:
+        """The answer to a request that succeeds."""
+        status, content = await self.process.ask(method, f"/api{path}", self._token, body)
+        assert status < 300, content
+        return content
+
+    def job(self, job_id: str) -> Job:
+        """A job as it was last written."""
+        (found,) = (job for job in self.watch.jobs() if job.view.id == job_id)
+        return found
+
+
+def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """From its beginning to its end."""
+    loop = a_loop()
+    try:
+        loop.run_until_complete(scene())
+    finally:
+        loop.run_until_complete(nothing_left())
+        loop.close()
+
+
+def code_of(job: Job) -> str | None:
+    return None if job.view.reason is None else job.view.reason.code
+
+
+@pytest.mark.parametrize(("away", "expected"), [(LEASE + 2, None), (298, None), (302, "no_capacity")])
+def test_a_trainer_is_expected_from_when_the_last_one_was_there_not_from_when_a_job_began_to_wait(
+    away: float, expected: str | None
+) -> None:
+    async def scene() -> None:
+        room = Room(expect_trainers_seconds=300)
+        await asyncio.sleep(1)
+        trainer = room.crew.join(1)
+        await trainer.come_back()
+        await room.submit(steps=8000, max_minutes=120)
+        waits = await room.submit()
+        await asyncio.sleep(400)
+        assert room.job(waits.view.id).view.state is JobState.QUEUED
+        # Up to its last word just now it was there, and busy.
+        await trainer.beat()
+        await trainer.crash()
+        await asyncio.sleep(away)
+        assert code_of(await room.submit()) == expected
+        plan = (await room.ask("POST", "/plans", {"dataset_ids": ["data-1"], "steps": 100}))["plan"]
+        assert (None if plan["refusal"] is None else plan["refusal"]["code"]) == expected
+        assert not room.watch.wrong
+
+    play(scene)
