@@ -57,13 +57,8 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
     if room.pause is not None:
         return _paused(room.pause, now)
     if not _has_capacity(needs, room, now):
-        wanted = "".join(f" labelled {name}={value}" for name, value in needs.labels)
-        return _refuse(
-            "no_capacity",
-            f"No trainer that takes jobs could hold this one: it needs a {needs.accelerator.upper()} trainer{wanted}"
-            f" with {needs.memory_bytes / 1e9:.1f} GB of memory a slot.",
-            max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds())),
-            "Ask whoever runs Trainyard to start a trainer.",
+        return Refused(
+            reason=lacking(needs), retry_after=max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds()))
         )
     if room.waiting >= room.max_waiting:
         return _refuse(
@@ -104,6 +99,17 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
             "Choose a shorter maximum time, or wait until a running job gives minutes back.",
         )
     return None
+
+
+def lacking(needs: Needs) -> Reason:
+    """Why a job with these needs can't start now, and not later either unless a trainer comes."""
+    wanted = "".join(f" labelled {name}={value}" for name, value in needs.labels)
+    return Reason(
+        code="no_capacity",
+        message=f"No trainer that takes jobs could hold this one: it needs a {needs.accelerator.upper()} trainer{wanted}"
+        f" with {needs.memory_bytes / 1e9:.1f} GB of memory a slot.",
+        remedy="Ask whoever runs Trainyard to start a trainer.",
+    )
 
 
 def _has_capacity(needs: Needs, room: Room, now: datetime) -> bool:

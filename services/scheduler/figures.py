@@ -132,11 +132,14 @@ class Figures:
         return self._work(plan.steps, paces, max_seconds)
 
     def refitted(self, job: Job) -> Job:
-        """A job that has not run yet, made to fit what is there now: another kind of trainer takes another batch."""
+        """A job that waits, made to fit what is there now: another kind of trainer takes another batch. One that goes on from a
+        checkpoint keeps its batch, and one that ran out of memory gets no larger one."""
         view = job.view
         model = STARTING_MODELS[view.starting_model]
-        accelerator = self._accelerator(model, view.requires)
-        batch_size = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
+        accelerator, batch_size = self._accelerator(model, view.requires), view.batch_size
+        if view.checkpoint is None:
+            fitting = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
+            batch_size = min(fitting, batch_size) if "out_of_memory" in job.remedies else fitting
         return replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
 
     def waiting_job(

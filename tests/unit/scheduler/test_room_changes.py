@@ -11,6 +11,7 @@ import pytest
 from services.scheduler.domain import Job
 from services.scheduler.settings import SchedulerSettings
 from shared.contract.jobs import JobState
+from shared.contract.starting_models import Accelerator
 from tests.unit.scheduler.crew import Crew
 from tests.unit.scheduler.plant import SECRET, Plant, a_loop, nothing_left, patched
 from tests.unit.scheduler.watch import Complaints, Watch
@@ -99,6 +100,87 @@ def test_a_trainer_is_expected_from_when_the_last_one_was_there_not_from_when_a_
         assert code_of(await room.submit()) == expected
         plan = (await room.ask("POST", "/plans", {"dataset_ids": ["data-1"], "steps": 100}))["plan"]
         assert (None if plan["refusal"] is None else plan["refusal"]["code"]) == expected
+        assert not room.watch.wrong
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("before", "after", "batch"), [("cpu", "gpu", 32), ("gpu", "cpu", 8)])
+def test_a_job_is_made_over_for_the_kind_of_trainer_that_took_the_place_of_its_own(
+    before: Accelerator, after: Accelerator, batch: int
+) -> None:
+    async def scene() -> None:
+        room = Room()
+        await asyncio.sleep(1)
+        old = room.crew.join(1, accelerator=before)
+        await old.come_back()
+        await room.submit(steps=8000, max_minutes=120)
+        job_id = (await room.submit()).view.id
+        await asyncio.sleep(LEASE + 2)
+        await old.crash()
+        new = room.crew.join(1, accelerator=after)
+        new.slots = 2
+        await new.come_back()
+        # It may only be restarting. Meanwhile the job says what it waits for.
+        await asyncio.sleep(40)
+        waits = room.job(job_id)
+        assert (waits.view.state, waits.accelerator, code_of(waits)) == (JobState.QUEUED, before, "no_capacity")
+        assert waits.view.reason is not None
+        assert f"needs a {before.upper()} trainer" in waits.view.reason.message
+        await asyncio.sleep(40)
+        made_over = room.job(job_id)
+        assert (made_over.view.state, made_over.view.trainer) == (JobState.PREPARING, new.id)
+        assert (made_over.accelerator, made_over.view.batch_size, code_of(made_over)) == (after, batch, None)
+        (notice,) = made_over.view.notices
+        assert notice.code == "refitted"
+        assert f"waits for a {after.upper()} trainer, with {batch} pictures a step" in notice.message
+        assert not room.watch.wrong
+
+    play(scene)
+
+
+def test_a_job_that_goes_on_keeps_its_batch_on_another_kind_of_trainer() -> None:
+    async def scene() -> None:
+        room = Room()
+        await asyncio.sleep(1)
+        old = room.crew.join(1, accelerator="gpu")
+        await old.come_back()
+        job_id = (await room.submit(steps=300)).view.id
+        await asyncio.sleep(2)
+        (attempt,) = old.held.values()
+        for _ in range(2):
+            await old.work(attempt)
+        await asyncio.sleep(1)
+        await old.crash()
+        new = room.crew.join(1)
+        await new.come_back()
+        await asyncio.sleep(80)
+        (attempt,) = new.held.values()
+        job = room.job(job_id)
+        assert (job.accelerator, job.view.batch_size, attempt.assign.batch_size) == ("cpu", 32, 32)
+        assert attempt.assign.known_step == 100
+        assert not room.watch.wrong
+
+    play(scene)
+
+
+def test_what_a_job_waits_for_is_said_only_as_long_as_it_is_so() -> None:
+    async def scene() -> None:
+        room = Room()
+        await asyncio.sleep(1)
+        trainer = room.crew.join(1)
+        await trainer.come_back()
+        await room.submit(steps=8000, max_minutes=120)
+        job_id = (await room.submit()).view.id
+        await asyncio.sleep(LEASE + 2)
+        assert code_of(room.job(job_id)) is None
+        await trainer.part(asleep=True)
+        await asyncio.sleep(LEASE + 6)
+        assert code_of(room.job(job_id)) == "no_capacity"
+        await trainer.come_back()
+        await asyncio.sleep(6)
+        job = room.job(job_id)
+        assert (job.view.state, code_of(job), job.view.notices) == (JobState.QUEUED, None, [])
         assert not room.watch.wrong
 
     play(scene)
