@@ -80,21 +80,27 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
             _BUSY_RETRY,
             "Wait until one ends, or stop one.",
         )
-    if room.cap_seconds is not None and reserve_seconds > room.cap_seconds:
+    wait = _MINUTES_RETRY
+    if room.earliest_refund is not None:
+        wait = max(_NO_CAPACITY_RETRY, int((room.earliest_refund - now).total_seconds()))
+    return afford(reserve_seconds, room.balance_seconds, room.cap_seconds, wait)
+
+
+def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str = "") -> Refused | None:
+    """None where a team with this balance, and a member with so much left under a cap (None: no cap), may reserve so many
+    seconds; `wait` is when minutes may come back, `purpose` goes into the sentence."""
+    if cap is not None and seconds > cap:
         return _refuse(
             "needs_approval",
-            f"The job needs {_minutes(reserve_seconds)} minutes; you may use {_minutes(max(0, room.cap_seconds))} more"
+            f"The job needs {_minutes(seconds)} minutes{purpose}; you may use {_minutes(max(0, cap))} more"
             " without a mentor's approval.",
             None,
             "Ask a mentor of your team to approve it, or choose a shorter maximum time.",
         )
-    if reserve_seconds > room.balance_seconds:
-        wait = _MINUTES_RETRY
-        if room.earliest_refund is not None:
-            wait = max(_NO_CAPACITY_RETRY, int((room.earliest_refund - now).total_seconds()))
+    if seconds > balance:
         return _refuse(
             "not_enough_minutes",
-            f"The job needs {_minutes(reserve_seconds)} minutes; your team has {_minutes(room.balance_seconds)} left.",
+            f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_minutes(balance)} left.",
             wait,
             "Choose a shorter maximum time, or wait until a running job gives minutes back.",
         )

@@ -202,6 +202,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         jobs=jobs,
         board=board,
         figures=figures,
+        reservations=reservations,
         clock=clock,
         term=term,
         changed=changed,

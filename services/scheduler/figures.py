@@ -15,7 +15,7 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from services.scheduler import budget
-from services.scheduler.board import Board, needs_of
+from services.scheduler.board import Board, kind_of, needs_of
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work, forecast_of
 from services.scheduler.plan import Needs, WaitingJob, can_hold, takes_jobs
@@ -131,16 +131,23 @@ class Figures:
         paces = await self._board.paces_of((plan.starting_model, plan.batch_size, plan.accelerator))
         return self._work(plan.steps, paces, max_seconds)
 
-    def refitted(self, job: Job) -> Job:
-        """A job that waits, made to fit what is there now: another kind of trainer takes another batch. One that goes on from a
-        checkpoint keeps its batch, and one that ran out of memory gets no larger one."""
+    async def refitted(self, job: Job) -> Job:
+        """A job that waits, made to fit what is there now: another kind of trainer takes another batch, and another maximum
+        time where that is the default. One that goes on from a checkpoint keeps its batch, and one that ran out of memory gets
+        no larger one."""
         view = job.view
         model = STARTING_MODELS[view.starting_model]
         accelerator, batch_size = self._accelerator(model, view.requires), view.batch_size
         if view.checkpoint is None:
             fitting = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
             batch_size = min(fitting, batch_size) if "out_of_memory" in job.remedies else fitting
-        return replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
+        fitted = replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
+        if job.own_limit or kind_of(fitted) == kind_of(job):
+            return fitted
+        pace = median(await self._board.paces_of(kind_of(fitted)))
+        stepping = view.stepping_seconds_before + pace * max(0, view.steps_requested - view.steps_completed)
+        minutes = min(budget.default_max_minutes(stepping), self._settings.max_minutes)
+        return replace(fitted, view=replace(fitted.view, max_seconds=60 * minutes))
 
     def waiting_job(
         self, job_id: str, team: str, needs: Needs, work: Work, *, priority: int = 0, front: bool = False

@@ -66,9 +66,9 @@ def assign(job: Job, trainer: str, now: datetime, *, lease_seconds: float | None
     )
 
 
-def refit(job: Job, fitted: Job, *, term: int = 0) -> Change:
+def refit(job: Job, fitted: Job, now: datetime, *, term: int = 0) -> Change:
     """A waiting job is made over for the kind of trainer that there is: `fitted` is the job as it was looked at, so made over.
-    Raises Stale if it has changed since."""
+    What is reserved follows its maximum time. Raises Stale if it has changed since."""
     if job.view.version != fitted.view.version or job.view.state is not JobState.QUEUED:
         raise Stale("it has changed since it was looked at")
     before, after = job.accelerator.upper(), fitted.accelerator.upper()
@@ -76,8 +76,15 @@ def refit(job: Job, fitted: Job, *, term: int = 0) -> Change:
         f"No {before} trainer is there for it any more: the job now waits for a {after} trainer, with"
         f" {fitted.view.batch_size} pictures a step."
     )
-    view = noted(replace(fitted.view, reason=None), Reason(code="refitted", message=message))
-    return Change(job=replace(fitted, view=view, term=term), cause="refitted", term=term)
+    more, ledger = fitted.view.max_seconds - job.view.max_seconds, job.ledger
+    if more:
+        message += (
+            f" Its maximum time is {fitted.view.max_seconds / 60:g} minutes now, not {job.view.max_seconds / 60:g}."
+        )
+        ledger = [*ledger, budget.adjustment(job.view.id, more, now)]
+    view = replace(fitted.view, reason=None, reserved_seconds=job.view.reserved_seconds + more)
+    view = noted(view, Reason(code="refitted", message=message))
+    return Change(job=replace(fitted, view=view, ledger=ledger, term=term), cause="refitted", term=term)
 
 
 def explain(job: Job, why: Reason | None, *, term: int = 0) -> Change:
@@ -224,6 +231,7 @@ def admit(
         ended_at=None,
         reason=None,
         retry_after=None,
+        max_seconds=reserve_seconds,
         reserved_seconds=reserve_seconds,
         used_seconds=None,
         refunded_seconds=None,

@@ -10,15 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from services.scheduler import orders
 from services.scheduler.admission import lacking
 from services.scheduler.board import Board, needs_of_job
 from services.scheduler.domain import Change, Job
 from services.scheduler.figures import Figures
+from services.scheduler.reserve import Reservations
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from shared.contract.errors import Stale
 from shared.contract.jobs import JobState
+from shared.contract.views import Reason
 from shared.runtime import log
 from shared.runtime.clock import Clock
 
@@ -36,6 +40,7 @@ class Refitter:
         jobs: JobStore,
         board: Board,
         figures: Figures,
+        reservations: Reservations,
         clock: Clock,
         term: Callable[[], int | None],
         changed: Callable[[Job], None],
@@ -43,6 +48,7 @@ class Refitter:
         self._jobs = jobs
         self._board = board
         self._figures = figures
+        self._reservations = reservations
         self._clock = clock
         self._term = term
         self._changed = changed
@@ -60,26 +66,44 @@ class Refitter:
         for job in list(self._board.jobs()):
             if job.view.state is not JobState.QUEUED or orders.problem_of(job) is not None:
                 continue
-            decide = await self._look(job, term)
-            if decide is None:
-                continue
             try:
-                self._changed(await self._jobs.decide(job.view.id, decide, known=job))
+                await self._look(job, term)
             except Stale as why:
                 self._log.info("job.moved_on", job=job.view.id, why=str(why))
 
-    async def _look(self, job: Job, term: int) -> Callable[[Job], Change] | None:
-        """What is to be done about a waiting job, None for nothing."""
-        needs = needs_of_job(job)
-        if self._figures.has_capacity(needs):
-            return None if job.view.reason is None else lambda now: orders.explain(now, None, term=term)
-        if self._given_up(job):
-            fitted = self._figures.refitted(job)
+    async def _look(self, job: Job, term: int) -> None:
+        """Make a waiting job over, or say why it can't start, where that isn't so yet. Raises Stale."""
+        needs, why = needs_of_job(job), None
+        if not self._figures.has_capacity(needs):
+            why = lacking(needs)
+            fitted = await self._figures.refitted(job) if self._given_up(job) else job
             if self._figures.has_capacity(needs_of_job(fitted)):
-                self._log.info("job.refitted", job=job.view.id, accelerator=fitted.accelerator)
-                return lambda now: orders.refit(now, fitted, term=term)
-        why = lacking(needs)
-        return None if job.view.reason == why else lambda now: orders.explain(now, why, term=term)
+                why = await self._make_over(job, fitted, term)
+                if why is None:
+                    return
+        if job.view.reason != why:
+            await self._write(job, lambda job: orders.explain(job, why, term=term))
+
+    async def _make_over(self, job: Job, fitted: Job, term: int) -> Reason | None:
+        """Why it can't be, if it would take more minutes than there are. Raises Stale."""
+        more, now = fitted.view.max_seconds - job.view.max_seconds, self._clock.now()
+        old, new = job.accelerator.upper(), fitted.accelerator.upper()
+        if more > 0:
+            purpose = f" more on a {new} trainer, as no {old} trainer is there any more"
+            refused = await self._reservations.more(job, more, purpose)
+            if refused is not None:
+                remedy = f"It starts when a {old} trainer is there. Or stop it, and start it again with fewer steps."
+                return replace(refused.reason, remedy=remedy)
+        try:
+            await self._write(job, lambda job: orders.refit(job, fitted, now, term=term))
+            self._log.info("job.refitted", job=job.view.id, accelerator=fitted.accelerator)
+        finally:
+            if more > 0:
+                await self._reservations.counted(job)
+        return None
+
+    async def _write(self, job: Job, decide: Callable[[Job], Change]) -> None:
+        self._changed(await self._jobs.decide(job.view.id, decide, known=job))
 
     def _given_up(self, job: Job) -> bool:
         """Whether no trainer that could hold the job has been there for so long that none is likely to come."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from services.scheduler.admission import Refused, Room, admit
+from services.scheduler.admission import Refused, Room, admit, afford
 from services.scheduler.board import Board, kind_of, needs_of_job
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work
@@ -82,6 +82,28 @@ class Reservations:
         waiting = self._figures.waiting_job(view.id, view.team, needs_of_job(job), work, priority=view.priority)
         return await self.reserve(waiting, asker, work, view.max_seconds)
 
+    async def more(self, job: Job, seconds: int, purpose: str) -> Refused | None:
+        """Announce so many seconds more for a queued job; `counted` ends that once its own lines say so. Raises Retry."""
+        now, view = self._clock.now(), job.view
+        capped = job.capped and view.approved_by is None
+        async with self._turns.hold(view.team):
+            for _ in range(_TRIES):
+                look = await self._teams.look(
+                    view.team, now, member=view.created_by, besides=_more(view.id), afresh=True
+                )
+                refused = afford(seconds, look.left, look.member_left if capped else None, 0, purpose)
+                if refused is not None:
+                    return refused
+                if await self._teams.reserve(
+                    view.team, _more(view.id), seconds, now, look, by=view.created_by, capped=capped
+                ):
+                    return None
+        raise Retry(f"team {view.team} kept changing under {_TRIES} reservations")
+
+    async def counted(self, job: Job) -> None:
+        """What was announced by `more` is in the job's own lines, or came to nothing."""
+        await self._teams.withdraw(job.view.team, _more(job.view.id))
+
     async def room(self, job: WaitingJob, asker: Asker, work: Work, *, afresh: bool = True) -> tuple[Room, TeamLook]:
         """What admission looks at now, and the look at the team in it; not `afresh`, it may be too strict."""
         now, team, limits = self._clock.now(), job.team, self._settings
@@ -122,3 +144,8 @@ class Reservations:
             if job.view.team == team
         ]
         return min(ends, default=None)
+
+
+def _more(job_id: str) -> str:
+    """What a second announcement for a job goes by: it counts beside the job's own lines until it is withdrawn."""
+    return f"{job_id}+"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.scheduler.budget import balance
 from services.scheduler.domain import Job
 from services.scheduler.settings import SchedulerSettings
 from shared.contract.jobs import JobState
@@ -181,6 +182,81 @@ def test_what_a_job_waits_for_is_said_only_as_long_as_it_is_so() -> None:
         await asyncio.sleep(6)
         job = room.job(job_id)
         assert (job.view.state, code_of(job), job.view.notices) == (JobState.QUEUED, None, [])
+        assert not room.watch.wrong
+
+    play(scene)
+
+
+def minutes_of(job: Job) -> tuple[float, float, float]:
+    """The maximum time, what is reserved, and what the job's own lines take."""
+    return job.view.max_seconds / 60, job.view.reserved_seconds / 60, -balance(job.ledger) / 60
+
+
+@pytest.mark.parametrize(("before", "after", "minutes"), [("gpu", "cpu", (16, 38)), ("cpu", "gpu", (38, 16))])
+def test_a_default_limit_follows_the_kind_of_trainer_and_a_chosen_one_stays(
+    before: Accelerator, after: Accelerator, minutes: tuple[int, int]
+) -> None:
+    async def scene() -> None:
+        room = Room(max_queued=3)
+        await asyncio.sleep(1)
+        old = room.crew.join(1, accelerator=before)
+        await old.come_back()
+        await room.submit(steps=8000, max_minutes=120)
+        await asyncio.sleep(2)
+        usual, shown, chosen = [
+            (await room.submit(steps=3000, **fields)).view.id
+            for fields in ({}, {"max_minutes": minutes[0]}, {"max_minutes": 20})
+        ]
+        later = await room.submit(steps=3000, when_room=True)
+        assert (code_of(later), later.view.max_seconds) == ("queue_full", 60 * minutes[0])
+        for job_id in (usual, shown):
+            assert minutes_of(room.job(job_id)) == (minutes[0],) * 3
+        await old.crash()
+        await room.crew.join(8, accelerator=after).come_back()
+        await asyncio.sleep(90)
+        for job_id in (usual, shown, later.view.id):
+            job = room.job(job_id)
+            assert (job.view.state, job.accelerator) == (JobState.PREPARING, after)
+            assert minutes_of(job) == (minutes[1],) * 3
+        assert minutes_of(room.job(chosen)) == (20, 20, 20)
+        (notice,) = room.job(usual).view.notices
+        assert f"maximum time is {minutes[1]} minutes now, not {minutes[0]}" in notice.message
+        assert "maximum" not in room.job(chosen).view.notices[0].message
+        assert not any(team["pending"] for team in room.plant.store.documents("teams") if "+" in str(team["pending"]))
+        assert not room.watch.wrong
+        assert not room.watch.books()
+
+    play(scene)
+
+
+def test_a_job_that_would_cost_more_than_is_left_on_another_kind_of_trainer_waits_and_says_so() -> None:
+    async def scene() -> None:
+        room = Room(team_minutes=40)
+        await asyncio.sleep(1)
+        old = room.crew.join(1, accelerator="gpu")
+        await old.come_back()
+        other = (await room.submit(max_minutes=20)).view.id
+        waits = (await room.submit(steps=3000)).view.id
+        await asyncio.sleep(2)
+        await old.crash()
+        new = room.crew.join(1)
+        await new.come_back()
+        await asyncio.sleep(90)
+        job = room.job(waits)
+        assert (job.view.state, job.accelerator, minutes_of(job)) == (JobState.QUEUED, "gpu", (16, 16, 16))
+        assert code_of(job) == "not_enough_minutes"
+        assert job.view.reason is not None
+        assert "22 minutes more on a CPU trainer, as no GPU trainer is there any more; your team has 4 left" in (
+            job.view.reason.message
+        )
+        # The other one ends and gives its minutes back.
+        await room.ask("POST", f"/jobs/{other}/stop")
+        await asyncio.sleep(2)
+        (attempt,) = new.held.values()
+        await new.work(attempt)
+        await asyncio.sleep(20)
+        job = room.job(waits)
+        assert (job.view.state, job.accelerator, minutes_of(job)) == (JobState.PREPARING, "cpu", (38, 38, 38))
         assert not room.watch.wrong
 
     play(scene)
