@@ -20,7 +20,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     `unmet_since` is since when a job of the same needs has waited and no trainer was there that could hold it; an installation
     whose trainers start on demand expects one for `expect_trainers` after that. `estimated_wait` is until the likely start.
-    `cap_seconds` is what is left of a member's own cap (None: no cap, or a mentor has approved).
+    `too_slow` is why the lab's hours never suffice for the job. `cap_seconds` is what is left of a member's own cap (None: no
+    cap, or a mentor has approved).
     """
 
     trainers: Sequence[Trainer]
@@ -34,6 +35,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None = None
     expect_trainers: timedelta = timedelta(0)
     unmet_since: datetime | None = None
+    too_slow: Reason | None = None
     estimated_wait: timedelta | None = None
     max_wait: timedelta | None = None
     cap_seconds: int | None = None
@@ -60,6 +62,8 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
         return Refused(
             reason=lacking(needs), retry_after=max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds()))
         )
+    if room.too_slow is not None:
+        return Refused(reason=room.too_slow, retry_after=None)
     if room.waiting >= room.max_waiting:
         return _refuse(
             "queue_full",

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from services.scheduler.domain import PAUSABLE, Job
 from services.scheduler.estimate import Work, step_seconds
 from services.scheduler.hours import LabHours
+from services.scheduler.open_time import OpenTime
 from services.scheduler.orders import problem_of
 from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob, can_hold
 from services.scheduler.store import JobStore, TrainerStore
@@ -230,6 +231,11 @@ class Board:
             hours=None if self._hours is None else self._hours.at(now),
             pause_lead=self._pause_lead,
         )
+
+    def longest_window(self, now: datetime) -> float:
+        """The most seconds in a row in which jobs may make steps."""
+        hours = None if self._hours is None else self._hours.at(now)
+        return OpenTime(hours, self._pause_lead, now).longest
 
     def standings(self, now: datetime) -> dict[str, Standing]:
         """What each team has had lately."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from math import ceil
 from statistics import median
 from typing import NoReturn
 
@@ -24,7 +25,7 @@ from shared.contract import epochs
 from shared.contract.api.jobs import Plan
 from shared.contract.errors import UserError
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS, Accelerator, StartingModel
-from shared.contract.views import DatasetView, QueuePlace
+from shared.contract.views import DatasetView, QueuePlace, Reason
 from shared.runtime.clock import Clock
 
 LONGEST_DESCRIPTION = 30
@@ -169,6 +170,21 @@ class Figures:
         """Whether a live trainer that takes jobs could hold such a one, busy or not."""
         now, lease = self._clock.now(), timedelta(seconds=self._settings.lease_seconds)
         return any(takes_jobs(one, lease, now) and can_hold(one, needs) for one in self._board.trainers.values())
+
+    def too_slow(self, job: WaitingJob) -> Reason | None:
+        """Why a job can't ever reach its first checkpoint in the lab's hours, None where it can."""
+        window = self._board.longest_window(self._clock.now())
+        # A round of planning may come that much after the lab has opened.
+        if job.first_checkpoint_seconds + self._settings.plan_seconds <= window:
+            return None
+        left, needed = int(window // 60), ceil(job.first_checkpoint_seconds / 60)
+        return Reason(
+            code="no_capacity",
+            message=f"The lab's hours ({self._settings.lab_hours}) never leave more than {_count(left, 'minute')} in a row for"
+            f" training. On a {job.needs.accelerator.upper()} trainer this job needs {_count(needed, 'minute')} until its first"
+            " checkpoint: it could never save any.",
+            remedy="Ask whoever runs Trainyard for longer hours or a faster trainer.",
+        )
 
     def model(self, key: str) -> StartingModel:
         """Raises UserError `bad_starting_model`."""

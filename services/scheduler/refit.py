@@ -1,4 +1,4 @@
-"""Jobs that wait for a kind of trainer that isn't there any more: made over for another kind, or told why they wait.
+"""Jobs that wait for what won't come, such as a kind of trainer that is gone: made over for another, or told why they wait.
 
 Owns when a queued job is no longer kept for the kind of trainer that it was submitted for. A trainer that restarts is back in a
 minute: until then, and for as long as the installation expects one to start, the job stays as it is. Checkpoints are the same
@@ -73,16 +73,22 @@ class Refitter:
 
     async def _look(self, job: Job, term: int) -> None:
         """Make a waiting job over, or say why it can't start, where that isn't so yet. Raises Stale."""
-        needs, why = needs_of_job(job), None
-        if not self._figures.has_capacity(needs):
+        needs = needs_of_job(job)
+        if self._figures.has_capacity(needs):
+            why = self._too_slow(job)
+        else:
             why = lacking(needs)
             fitted = await self._figures.refitted(job) if self._given_up(job) else job
-            if self._figures.has_capacity(needs_of_job(fitted)):
+            if self._figures.has_capacity(needs_of_job(fitted)) and self._too_slow(fitted) is None:
                 why = await self._make_over(job, fitted, term)
                 if why is None:
                     return
         if job.view.reason != why:
             await self._write(job, lambda job: orders.explain(job, why, term=term))
+
+    def _too_slow(self, job: Job) -> Reason | None:
+        view, work = job.view, self._board.work(job)
+        return self._figures.too_slow(self._figures.waiting_job(view.id, view.team, needs_of_job(job), work))
 
     async def _make_over(self, job: Job, fitted: Job, term: int) -> Reason | None:
         """Why it can't be, if it would take more minutes than there are. Raises Stale."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -85,6 +85,9 @@ class BoardOf:
 
     def jobs(self) -> list[Job]:
         return list(self.on_it.values())
+
+    def last_able(self, _: object) -> datetime | None:
+        return None
 
     def find(self, job_id: str) -> Job | None:
         return self.on_it.get(job_id)
@@ -194,21 +197,21 @@ def _waiting(job_id: str) -> WaitingJob:
 
 async def test_a_waiting_job_that_moved_on_keeps_no_other_from_being_looked_at() -> None:
     why = lacking(needs_of(queued().view.starting_model, "cpu", {}))
-    told = [replace(job, view=replace(job.view, reason=why)) for job in (queued("a"), queued("b"))]
-    jobs, changed, term = Jobs(*told), list[str](), [None, 1]
+    waiting = [queued("a"), queued("b")]
+    jobs, changed, term = Jobs(*waiting), list[str](), [None, 1]
     jobs.refusals["a"] = Stale("it was assigned")
-    board = BoardOf(*told)
+    board = BoardOf(*waiting)
     board.listening_since = NOW - timedelta(hours=1)
 
-    class Capacity:
+    class NoCapacity:
         def has_capacity(self, _: object) -> bool:
-            return True
+            return False
 
     refitter = Refitter(
         settings=SchedulerSettings(**cast(Any, {"trainyard_secret": "x" * 40})),
         jobs=cast(Any, jobs),
         board=cast(Any, board),
-        figures=cast(Any, Capacity()),
+        figures=cast(Any, NoCapacity()),
         reservations=cast(Any, None),
         clock=Clock(),
         term=lambda: term[0],
@@ -219,7 +222,7 @@ async def test_a_waiting_job_that_moved_on_keeps_no_other_from_being_looked_at()
     term.pop(0)
     await refitter.round()
     assert changed == ["b"]
-    assert (jobs.kept["a"].view.reason, jobs.kept["b"].view.reason) == (why, None)
+    assert (jobs.kept["a"].view.reason, jobs.kept["b"].view.reason) == (None, why)
 
 
 async def test_only_a_job_that_contradicts_itself_in_the_store_too_is_taken_out() -> None:

@@ -260,3 +260,50 @@ def test_a_job_that_would_cost_more_than_is_left_on_another_kind_of_trainer_wait
         assert not room.watch.wrong
 
     play(scene)
+
+
+@pytest.mark.parametrize(("closes", "expected"), [("13:11", "no_capacity"), ("13:12", None)])
+def test_a_job_that_can_never_save_anything_in_the_labs_hours_is_refused_at_once(
+    closes: str, expected: str | None
+) -> None:
+    async def scene() -> None:
+        # 1,000 steps of 0.6 s, and 45 s around them; the last minute of each day is for saving.
+        hours = f"Mo-Fr 13:00-{closes}"
+        room = Room(lab_hours=hours, checkpoint_every=1000, pause_lead_seconds=60)
+        await asyncio.sleep(1)
+        await room.crew.join(1).come_back()
+        plan = (await room.ask("POST", "/plans", {"dataset_ids": ["data-1"], "steps": 1500}))["plan"]
+        job = await room.submit(steps=1500, when_room=True)
+        assert code_of(job) == expected
+        if expected is None:
+            assert (plan["refusal"], job.view.state) == (None, JobState.QUEUED)
+            assert plan["place"]["start_from"].startswith("2026-03-02T13:00")
+            # The hours are cut afterwards: the job waits still, and says why.
+            await room.process.kill()
+            room.plant.settings = SchedulerSettings(
+                **{**SETTINGS, "lab_hours": "Mo-Fr 13:00-13:05", "checkpoint_every": 1000, "pause_lead_seconds": 60}
+            )
+            room.process = room.plant.start("b")
+            await asyncio.sleep(3 * LEASE)
+            assert (room.job(job.view.id).view.state, code_of(room.job(job.view.id))) == (
+                JobState.QUEUED,
+                "no_capacity",
+            )
+        else:
+            assert (plan["refusal"]["code"], plan["retry_after_seconds"], job.view.retry_after) == (
+                expected,
+                None,
+                None,
+            )
+            assert job.view.reason is not None
+            assert job.view.reason.message == (
+                f"The lab's hours ({hours}) never leave more than 10 minutes in a row for training. On a CPU trainer this job"
+                " needs 11 minutes until its first checkpoint: it could never save any."
+            )
+            # On a quicker one it can.
+            await room.crew.join(1, accelerator="gpu").come_back()
+            await asyncio.sleep(10)
+            assert (room.job(job.view.id).view.state, room.job(job.view.id).accelerator) == (JobState.QUEUED, "gpu")
+        assert not room.watch.wrong
+
+    play(scene)
