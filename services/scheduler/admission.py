@@ -18,9 +18,10 @@ from shared.contract.views import Reason
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """What admission looks at. Counts are of jobs that wait or run; `pause` is the one in force, if any.
 
-    `unmet_since` is when the first waiting job of the same needs began to wait for a trainer that isn't there; an installation
+    `unmet_since` is since when a job of the same needs has waited and no trainer was there that could hold it; an installation
     whose trainers start on demand expects one for `expect_trainers` after that. `estimated_wait` is until the likely start.
-    `cap_seconds` is what is left of a member's own cap (None: no cap, or a mentor has approved).
+    `too_slow` is why the lab's hours never suffice for the job. `cap_seconds` is what is left of a member's own cap (None: no
+    cap, or a mentor has approved).
     """
 
     trainers: Sequence[Trainer]
@@ -34,6 +35,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None = None
     expect_trainers: timedelta = timedelta(0)
     unmet_since: datetime | None = None
+    too_slow: Reason | None = None
     estimated_wait: timedelta | None = None
     max_wait: timedelta | None = None
     cap_seconds: int | None = None
@@ -57,14 +59,11 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
     if room.pause is not None:
         return _paused(room.pause, now)
     if not _has_capacity(needs, room, now):
-        wanted = "".join(f" labelled {name}={value}" for name, value in needs.labels)
-        return _refuse(
-            "no_capacity",
-            f"No trainer that takes jobs could hold this one: it needs a {needs.accelerator.upper()} trainer{wanted}"
-            f" with {needs.memory_bytes / 1e9:.1f} GB of memory a slot.",
-            max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds())),
-            "Ask whoever runs Trainyard to start a trainer.",
+        return Refused(
+            reason=lacking(needs), retry_after=max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds()))
         )
+    if room.too_slow is not None:
+        return Refused(reason=room.too_slow, retry_after=None)
     if room.waiting >= room.max_waiting:
         return _refuse(
             "queue_full",
@@ -85,25 +84,42 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
             _BUSY_RETRY,
             "Wait until one ends, or stop one.",
         )
-    if room.cap_seconds is not None and reserve_seconds > room.cap_seconds:
+    wait = _MINUTES_RETRY
+    if room.earliest_refund is not None:
+        wait = max(_NO_CAPACITY_RETRY, int((room.earliest_refund - now).total_seconds()))
+    return afford(reserve_seconds, room.balance_seconds, room.cap_seconds, wait)
+
+
+def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str = "") -> Refused | None:
+    """None where a team with this balance, and a member with so much left under a cap (None: no cap), may reserve so many
+    seconds; `wait` is when minutes may come back, `purpose` goes into the sentence."""
+    if cap is not None and seconds > cap:
         return _refuse(
             "needs_approval",
-            f"The job needs {_minutes(reserve_seconds)} minutes; you may use {_minutes(max(0, room.cap_seconds))} more"
+            f"The job needs {_minutes(seconds)} minutes{purpose}; you may use {_minutes(max(0, cap))} more"
             " without a mentor's approval.",
             None,
             "Ask a mentor of your team to approve it, or choose a shorter maximum time.",
         )
-    if reserve_seconds > room.balance_seconds:
-        wait = _MINUTES_RETRY
-        if room.earliest_refund is not None:
-            wait = max(_NO_CAPACITY_RETRY, int((room.earliest_refund - now).total_seconds()))
+    if seconds > balance:
         return _refuse(
             "not_enough_minutes",
-            f"The job needs {_minutes(reserve_seconds)} minutes; your team has {_minutes(room.balance_seconds)} left.",
+            f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_minutes(balance)} left.",
             wait,
             "Choose a shorter maximum time, or wait until a running job gives minutes back.",
         )
     return None
+
+
+def lacking(needs: Needs) -> Reason:
+    """Why a job with these needs can't start now, and not later either unless a trainer comes."""
+    wanted = "".join(f" labelled {name}={value}" for name, value in needs.labels)
+    return Reason(
+        code="no_capacity",
+        message=f"No trainer that takes jobs could hold this one: it needs a {needs.accelerator.upper()} trainer{wanted}"
+        f" with {needs.memory_bytes / 1e9:.1f} GB of memory a slot.",
+        remedy="Ask whoever runs Trainyard to start a trainer.",
+    )
 
 
 def _has_capacity(needs: Needs, room: Room, now: datetime) -> bool:

@@ -29,6 +29,7 @@ from services.scheduler.nudge import Nudger
 from services.scheduler.outlook import Outlook
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.records import AuditLog, CapacityHistory
+from services.scheduler.refit import Refitter
 from services.scheduler.reserve import Reservations
 from services.scheduler.room_http import RoomRoutes
 from services.scheduler.settings import SchedulerSettings
@@ -107,7 +108,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
             ushering.wake()
 
     def room_changed() -> None:
-        for loop in (planning, telling, ushering, recording):
+        for loop in (planning, telling, ushering, refitting, recording):
             loop.wake()
 
     def seen(team: str) -> None:
@@ -196,6 +197,16 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         changed=changed,
     )
     usher = Usher(jobs=jobs, submissions=submissions, term=term)
+    refitter = Refitter(
+        settings=settings,
+        jobs=jobs,
+        board=board,
+        figures=figures,
+        reservations=reservations,
+        clock=clock,
+        term=term,
+        changed=changed,
+    )
     cleaner = Cleaner(
         jobs=jobs,
         trainers=trainers,
@@ -228,6 +239,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=1)
     ushering = runtime.duty("usher", usher.round, seconds=5, least=0.5)
+    refitting = runtime.duty("refit", refitter.round, seconds=5, least=1)
     nudger.wake = runtime.duty("nudge", nudger.round, seconds=60).wake
     runtime.duty("clean", cleaner.round, seconds=15)
     runtime.duty("audit", auditor.round, seconds=settings.audit_seconds)

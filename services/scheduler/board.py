@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from services.scheduler.domain import PAUSABLE, Job
 from services.scheduler.estimate import Work, step_seconds
 from services.scheduler.hours import LabHours
+from services.scheduler.open_time import OpenTime
 from services.scheduler.orders import problem_of
-from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob
+from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob, can_hold
 from services.scheduler.store import JobStore, TrainerStore
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
@@ -69,10 +70,12 @@ class Board:
         self._outdated: set[Kind] = set()
         self._paced_at = clock.monotonic()
         self._usage: dict[str, tuple[float, datetime]] = {}
-        self._served: dict[str, datetime] = {}
+        self._served: defaultdict[str, dict[Needs, datetime]] = defaultdict(dict)
         self._loaded_at: float | None = None
         self._loading = asyncio.Lock()
         self.trainers: dict[str, Trainer] = {}
+        # Of each kind of slot the trainer that last took jobs, as it was then: it may be forgotten by now.
+        self._took: dict[Needs, Trainer] = {}
         self.listening_since = clock.now()
         self.live = False
 
@@ -98,7 +101,9 @@ class Board:
         self._outdated.clear()
         self._usage.clear()
         self._served.clear()
-        self.trainers = {trainer.id: trainer for trainer in trainers}
+        self.trainers = {}
+        for trainer in trainers:
+            self.heard(trainer)
         for job in sorted(ended, key=lambda job: job.view.ended_at or now):
             self._charge(job)
         for job in alive:
@@ -131,7 +136,7 @@ class Board:
         for trainer in kept.values():
             known = self.trainers.get(trainer.id)
             if known is None or known.seen_at < trainer.seen_at:
-                self.trainers[trainer.id] = trainer
+                self.heard(trainer)
             elif trainer.drain_asked:
                 self.trainers[trainer.id] = replace(known, drain_asked=True)
         return differing
@@ -157,11 +162,25 @@ class Board:
         elif job.view.state in ASSIGNED:
             self._active[job_id] = self._active_job(job)
             if job.assigned_at is not None:
-                self._serve(job.view.team, job.assigned_at)
+                self._serve(job, job.assigned_at)
 
     def heard(self, trainer: Trainer) -> None:
-        """A trainer as its heartbeat just told."""
+        """A trainer as its heartbeat just told, or as the store has it."""
         self.trainers[trainer.id] = trainer
+        if trainer.draining or trainer.drain_asked:
+            return
+        most = Needs(
+            accelerator=trainer.accelerator,
+            memory_bytes=trainer.memory_bytes,
+            labels=tuple(sorted(trainer.labels.items())),
+        )
+        known = self._took.get(most)
+        if known is None or known.seen_at < trainer.seen_at:
+            self._took[most] = trainer
+
+    def last_able(self, needs: Needs) -> datetime | None:
+        """When a trainer that took jobs and could hold these needs was last heard, None for never."""
+        return max((trainer.seen_at for trainer in self._took.values() if can_hold(trainer, needs)), default=None)
 
     def full(self, trainer_id: str) -> None:
         """A trainer has handed a job back for want of a slot: it gets none before its next heartbeat."""
@@ -213,12 +232,17 @@ class Board:
             pause_lead=self._pause_lead,
         )
 
+    def longest_window(self, now: datetime) -> float:
+        """The most seconds in a row in which jobs may make steps."""
+        hours = None if self._hours is None else self._hours.at(now)
+        return OpenTime(hours, self._pause_lead, now).longest
+
     def standings(self, now: datetime) -> dict[str, Standing]:
         """What each team has had lately."""
         return {
             team: Standing(
                 usage_seconds=self._decayed(team, now),
-                served_at=self._served.get(team),
+                served=dict(self._served.get(team, {})),
             )
             for team in {*self._usage, *self._served}
         }
@@ -279,7 +303,7 @@ class Board:
             id=view.id,
             team=view.team,
             queued_at=view.queued_at,
-            needs=needs_of(view.starting_model, job.accelerator, view.requires),
+            needs=needs_of_job(job),
             front=job.front,
             priority=view.priority,
             avoid=tuple(job.avoid),
@@ -305,13 +329,16 @@ class Board:
             pausable=view.state in PAUSABLE and job.pause_requested_at is None,
         )
 
-    def _serve(self, team: str, at: datetime) -> None:
-        self._served[team] = max(at, self._served.get(team, at))
+    def _serve(self, job: Job, at: datetime) -> None:
+        if job.view.starting_model not in STARTING_MODELS:
+            return  # an old run of a model that nobody can ask for any more
+        served, needs = self._served[job.view.team], needs_of_job(job)
+        served[needs] = max(at, served.get(needs, at))
 
     def _charge(self, job: Job) -> None:
         view = job.view
         if view.attempts:
-            self._serve(view.team, view.attempts[-1].assigned_at)
+            self._serve(job, view.attempts[-1].assigned_at)
         if view.used_seconds and view.ended_at is not None:
             self._usage[view.team] = (self._decayed(view.team, view.ended_at) + view.used_seconds, view.ended_at)
 
@@ -335,3 +362,8 @@ def needs_of(starting_model: str, accelerator: Accelerator, requires: dict[str, 
         memory_bytes=model.memory_bytes[accelerator],
         labels=tuple(sorted(requires.items())),
     )
+
+
+def needs_of_job(job: Job) -> Needs:
+    """What a slot must have for this job."""
+    return needs_of(job.view.starting_model, job.accelerator, job.view.requires)

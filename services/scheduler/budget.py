@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -60,6 +61,12 @@ def default_max_minutes(estimated_seconds: float) -> int:
 def reservation(job_id: str, seconds: int, at: datetime) -> LedgerEntry:
     """The line that takes a job's maximum time from the balance."""
     return LedgerEntry(kind="reserve", seconds=-seconds, at=at, job_id=job_id, note="maximum training time")
+
+
+def adjustment(job_id: str, seconds: int, at: datetime) -> LedgerEntry:
+    """The line that takes so many seconds more for a job that waits, or gives some back (negative)."""
+    kind: Literal["reserve", "refund"] = "reserve" if seconds > 0 else "refund"
+    return LedgerEntry(kind=kind, seconds=-seconds, at=at, job_id=job_id, note="another kind of trainer")
 
 
 def used_seconds(stepping_seconds: float, reserved: int) -> int:

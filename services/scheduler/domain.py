@@ -80,6 +80,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     releasing: bool = False
     # Since when it is being tried again, with what it holds: long ago means that whoever tried has died.
     kept_at: datetime | None = None
+    # Whether its maximum time was chosen; else it is the default, which follows from the kind of trainer. It counts as chosen
+    # where that was not kept yet.
+    own_limit: bool = True
     # Whether its member's cap counts for it: a mentor's own job passes.
     capped: bool = True
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from math import ceil
 from statistics import median
 from typing import NoReturn
 
 from msgspec.structs import replace
 
 from services.scheduler import budget
-from services.scheduler.board import Board, needs_of
+from services.scheduler.board import Board, kind_of, needs_of
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work, forecast_of
 from services.scheduler.plan import Needs, WaitingJob, can_hold, takes_jobs
@@ -24,7 +25,7 @@ from shared.contract import epochs
 from shared.contract.api.jobs import Plan
 from shared.contract.errors import UserError
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL, STARTING_MODELS, Accelerator, StartingModel
-from shared.contract.views import DatasetView, QueuePlace
+from shared.contract.views import DatasetView, QueuePlace, Reason
 from shared.runtime.clock import Clock
 
 LONGEST_DESCRIPTION = 30
@@ -131,13 +132,23 @@ class Figures:
         paces = await self._board.paces_of((plan.starting_model, plan.batch_size, plan.accelerator))
         return self._work(plan.steps, paces, max_seconds)
 
-    def refitted(self, job: Job) -> Job:
-        """A job that has not run yet, made to fit what is there now: another kind of trainer takes another batch."""
+    async def refitted(self, job: Job) -> Job:
+        """A job that waits, made to fit what is there now: another kind of trainer takes another batch, and another maximum
+        time where that is the default. One that goes on from a checkpoint keeps its batch, and one that ran out of memory gets
+        no larger one."""
         view = job.view
         model = STARTING_MODELS[view.starting_model]
-        accelerator = self._accelerator(model, view.requires)
-        batch_size = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
-        return replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
+        accelerator, batch_size = self._accelerator(model, view.requires), view.batch_size
+        if view.checkpoint is None:
+            fitting = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
+            batch_size = min(fitting, batch_size) if "out_of_memory" in job.remedies else fitting
+        fitted = replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
+        if job.own_limit or kind_of(fitted) == kind_of(job):
+            return fitted
+        pace = median(await self._board.paces_of(kind_of(fitted)))
+        stepping = view.stepping_seconds_before + pace * max(0, view.steps_requested - view.steps_completed)
+        minutes = min(budget.default_max_minutes(stepping), self._settings.max_minutes)
+        return replace(fitted, view=replace(fitted.view, max_seconds=60 * minutes))
 
     def waiting_job(
         self, job_id: str, team: str, needs: Needs, work: Work, *, priority: int = 0, front: bool = False
@@ -159,6 +170,21 @@ class Figures:
         """Whether a live trainer that takes jobs could hold such a one, busy or not."""
         now, lease = self._clock.now(), timedelta(seconds=self._settings.lease_seconds)
         return any(takes_jobs(one, lease, now) and can_hold(one, needs) for one in self._board.trainers.values())
+
+    def too_slow(self, job: WaitingJob) -> Reason | None:
+        """Why a job can't ever reach its first checkpoint in the lab's hours, None where it can."""
+        window = self._board.longest_window(self._clock.now())
+        # A round of planning may come that much after the lab has opened.
+        if job.first_checkpoint_seconds + self._settings.plan_seconds <= window:
+            return None
+        left, needed = int(window // 60), ceil(job.first_checkpoint_seconds / 60)
+        return Reason(
+            code="no_capacity",
+            message=f"The lab's hours ({self._settings.lab_hours}) never leave more than {_count(left, 'minute')} in a row for"
+            f" training. On a {job.needs.accelerator.upper()} trainer this job needs {_count(needed, 'minute')} until its first"
+            " checkpoint: it could never save any.",
+            remedy="Ask whoever runs Trainyard for longer hours or a faster trainer.",
+        )
 
     def model(self, key: str) -> StartingModel:
         """Raises UserError `bad_starting_model`."""

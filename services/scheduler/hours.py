@@ -52,9 +52,11 @@ class LabHours:
                 return hours
         local = now.astimezone(self._zone)
         changes = [*islice(self._changes(local), _AHEAD)]
-        hours = Hours(
-            open=self._hours.is_open(local), until=changes[0] if changes else None, changes=tuple(changes[1:])
-        )
+        is_open = self._hours.is_open(local)
+        if len(changes) == _AHEAD and is_open is (_AHEAD % 2 == 0):
+            # It opens, and when it closes again wasn't looked up: it would seem to be open for ever.
+            changes.pop()
+        hours = Hours(open=is_open, until=changes[0] if changes else None, changes=tuple(changes[1:]))
         self._last = now, hours
         return hours
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -39,6 +40,11 @@ class OpenTime:
             self._begins.append(begin)
             self._offsets.append(self._total)
             self._total += end - begin
+
+    @property
+    def longest(self) -> float:
+        """The most open seconds in a row, as far as the lab's hours were looked up."""
+        return max((end - begin for begin, end in pairwise([*self._offsets, self._total])), default=0.0)
 
     def fitting(self, start: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
         """The first open times from each `start` on after which the lab stays open for `seconds`, else inf."""

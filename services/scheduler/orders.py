@@ -43,6 +43,7 @@ def assign(job: Job, trainer: str, now: datetime, *, lease_seconds: float | None
         attempt=number,
         trainer=trainer,
         running_since=None,
+        reason=None,
         attempts=[*job.view.attempts, AttemptView(number=number, trainer=trainer, assigned_at=now)],
     )
     command = JobAssign(
@@ -63,6 +64,34 @@ def assign(job: Job, trainer: str, now: datetime, *, lease_seconds: float | None
     return Change(
         job=changed, cause=Trigger.ASSIGN, trigger=Trigger.ASSIGN, command=command, trainer=trainer, term=term
     )
+
+
+def refit(job: Job, fitted: Job, now: datetime, *, term: int = 0) -> Change:
+    """A waiting job is made over for the kind of trainer that there is: `fitted` is the job as it was looked at, so made over.
+    What is reserved follows its maximum time. Raises Stale if it has changed since."""
+    if job.view.version != fitted.view.version or job.view.state is not JobState.QUEUED:
+        raise Stale("it has changed since it was looked at")
+    before, after = job.accelerator.upper(), fitted.accelerator.upper()
+    message = (
+        f"No {before} trainer is there for it any more: the job now waits for a {after} trainer, with"
+        f" {fitted.view.batch_size} pictures a step."
+    )
+    more, ledger = fitted.view.max_seconds - job.view.max_seconds, job.ledger
+    if more:
+        message += (
+            f" Its maximum time is {fitted.view.max_seconds / 60:g} minutes now, not {job.view.max_seconds / 60:g}."
+        )
+        ledger = [*ledger, budget.adjustment(job.view.id, more, now)]
+    view = replace(fitted.view, reason=None, reserved_seconds=job.view.reserved_seconds + more)
+    view = noted(view, Reason(code="refitted", message=message))
+    return Change(job=replace(fitted, view=view, ledger=ledger, term=term), cause="refitted", term=term)
+
+
+def explain(job: Job, why: Reason | None, *, term: int = 0) -> Change:
+    """Why a waiting job can't start, None where it can. Raises Stale if it doesn't wait any more or that is known."""
+    if job.view.state is not JobState.QUEUED or job.view.reason == why:
+        raise Stale("that is no news")
+    return Change(job=replace(job, view=replace(job.view, reason=why), term=term), cause="explained", term=term)
 
 
 def lost(job: Job, attempt: int, now: datetime, *, term: int = 0) -> Change:
@@ -206,6 +235,7 @@ def admit(
         ended_at=None,
         reason=None,
         retry_after=None,
+        max_seconds=reserve_seconds,
         reserved_seconds=reserve_seconds,
         used_seconds=None,
         refunded_seconds=None,

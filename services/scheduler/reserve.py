@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from services.scheduler.admission import Refused, Room, admit
-from services.scheduler.board import Board, kind_of, needs_of
+from services.scheduler.admission import Refused, Room, admit, afford
+from services.scheduler.board import Board, kind_of, needs_of_job
 from services.scheduler.domain import Job
 from services.scheduler.estimate import Work
 from services.scheduler.figures import Figures
@@ -79,9 +79,30 @@ class Reservations:
         view = job.view
         await self._board.paces_of(kind_of(job))
         work = self._board.work(job)
-        needs = needs_of(view.starting_model, job.accelerator, view.requires)
-        waiting = self._figures.waiting_job(view.id, view.team, needs, work, priority=view.priority)
+        waiting = self._figures.waiting_job(view.id, view.team, needs_of_job(job), work, priority=view.priority)
         return await self.reserve(waiting, asker, work, view.max_seconds)
+
+    async def more(self, job: Job, seconds: int, purpose: str) -> Refused | None:
+        """Announce so many seconds more for a queued job; `counted` ends that once its own lines say so. Raises Retry."""
+        now, view = self._clock.now(), job.view
+        capped = job.capped and view.approved_by is None
+        async with self._turns.hold(view.team):
+            for _ in range(_TRIES):
+                look = await self._teams.look(
+                    view.team, now, member=view.created_by, besides=_more(view.id), afresh=True
+                )
+                refused = afford(seconds, look.left, look.member_left if capped else None, 0, purpose)
+                if refused is not None:
+                    return refused
+                if await self._teams.reserve(
+                    view.team, _more(view.id), seconds, now, look, by=view.created_by, capped=capped
+                ):
+                    return None
+        raise Retry(f"team {view.team} kept changing under {_TRIES} reservations")
+
+    async def counted(self, job: Job) -> None:
+        """What was announced by `more` is in the job's own lines, or came to nothing."""
+        await self._teams.withdraw(job.view.team, _more(job.view.id))
 
     async def room(self, job: WaitingJob, asker: Asker, work: Work, *, afresh: bool = True) -> tuple[Room, TeamLook]:
         """What admission looks at now, and the look at the team in it; not `afresh`, it may be too strict."""
@@ -100,6 +121,7 @@ class Reservations:
             pause=look.pause,
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
+            too_slow=self._figures.too_slow(job),
             estimated_wait=await self._figures.wait(job, work) if limits.max_wait_seconds else None,
             max_wait=timedelta(seconds=limits.max_wait_seconds) if limits.max_wait_seconds else None,
             cap_seconds=look.member_left if asker.capped else None,
@@ -107,11 +129,13 @@ class Reservations:
         return room, look
 
     def _unmet_since(self, job: WaitingJob) -> datetime | None:
-        """When the first waiting job began to wait for a trainer of these needs, where there is none."""
+        """Since when a job has waited for a trainer of these needs and there was none; None where there is one, or no job."""
         if self._figures.has_capacity(job.needs):
             return None
         waiting = self._board.snapshot(self._clock.now()).waiting
-        return min((one.queued_at for one in waiting if one.needs == job.needs), default=None)
+        first = min((one.queued_at for one in waiting if one.needs == job.needs), default=None)
+        there = self._board.last_able(job.needs)
+        return first if first is None or there is None else max(first, there)
 
     def _earliest_refund(self, team: str, now: datetime) -> datetime | None:
         """When the team's first running job may give minutes back."""
@@ -121,3 +145,8 @@ class Reservations:
             if job.view.team == team
         ]
         return min(ends, default=None)
+
+
+def _more(job_id: str) -> str:
+    """What a second announcement for a job goes by: it counts beside the job's own lines until it is withdrawn."""
+    return f"{job_id}+"

@@ -90,10 +90,11 @@ class Trainer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a team has had: charged seconds, older ones counting less, as of now; and when it was last given a slot."""
+    """What a team has had: charged seconds, older ones counting less, as of now; and when it was last given a slot for a job
+    of each kind of needs."""
 
     usage_seconds: float = 0.0
-    served_at: datetime | None = None
+    served: Mapping[Needs, datetime] = {}
 
 
 class Hours(msgspec.Struct, frozen=True, kw_only=True):

@@ -180,7 +180,7 @@ class Submissions:
         """Queue a job by itself if there is room; None where nothing changed."""
         async with self._under_way.hold(job.view.id):
             now = self._clock.now()
-            fitted = self._figures.refitted(job)
+            fitted = await self._figures.refitted(job)
             refused = await self._reservations.again(fitted, Asker(job.view.created_by, _is_capped(job)))
             if refused is not None:
                 reason = job.view.reason
@@ -290,6 +290,8 @@ class Submissions:
             fingerprint=wanted.fingerprint,
             ledger=[] if refused else [budget.reservation(wanted.job_id, reserved, now)],
             init_prefix=None if parent is None or parent.view.checkpoint is None else parent.view.checkpoint.prefix,
+            # A form sends the default that it showed: that is no choice.
+            own_limit=seconds != 60 * plan.default_max_minutes,
             capped=not who.may("mentor"),
             to_release=refused is not None and not wanted.when_room,
         )
@@ -303,7 +305,7 @@ class Submissions:
             await self._check_room_for(who.team)
         job = await self._jobs.decide(job_id, lambda job: orders.keep_claims(job, now), team=who.team)
         approved_by = who.name if _is_capped(job) and (approve or who.may("mentor")) else None
-        fitted = self._figures.refitted(job)
+        fitted = await self._figures.refitted(job)
         try:
             await self._datasets.claim(job.view.team, job_id, job.view.description, job.view.dataset_ids)
             asker = Asker(job.view.created_by, _is_capped(job) and approved_by is None)

@@ -104,7 +104,9 @@ def snapshot(waiting: list[WaitingJob], machines: list[Trainer], active: list[Ac
         listening_since=NOW,
         lease=timedelta(seconds=25),
         standings={
-            f"team-{number}": Standing(usage_seconds=chance.lognormvariate(8, 1), served_at=NOW - timedelta(hours=1))
+            f"team-{number}": Standing(
+                usage_seconds=chance.lognormvariate(8, 1), served=dict.fromkeys(KINDS, NOW - timedelta(hours=1))
+            )
             for number in range(teams)
         },
     )

@@ -132,7 +132,7 @@ class World:
         self.ended: list[Run] = []
         self.paces: list[float] = []
         self.usage: dict[str, tuple[float, datetime]] = {}
-        self.served: dict[str, datetime] = {}
+        self.served: dict[str, dict[Needs, datetime]] = {}
         self.events: list[tuple[datetime, int, str, str]] = []
         self.count = 0
         self.seconds: list[float] = []
@@ -231,7 +231,7 @@ class World:
             listening_since=BEGIN - timedelta(days=1),
             lease=LEASE,
             standings={
-                team: Standing(usage_seconds=self.decayed(team), served_at=self.served.get(team))
+                team: Standing(usage_seconds=self.decayed(team), served=dict(self.served.get(team, {})))
                 for team in {*self.usage, *self.served}
             },
             hours=None if self.hours is None else self.hours.at(self.now),
@@ -295,7 +295,7 @@ class World:
                     del self.queue[run.id]
                     run.trainer, run.assigned_at, run.attempt = action.trainer, self.now, run.attempt + 1
                     run.first_start = run.first_start or self.now
-                    self.served[run.team] = self.now
+                    self.served.setdefault(run.team, {})[run.needs] = self.now
                     self.running[run.id] = run
                     self.post(run.end(), "end", f"{run.id} {run.attempt}")
                 case Lose() | Pause():

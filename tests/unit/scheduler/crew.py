@@ -31,6 +31,7 @@ from shared.contract.events import (
     TrainingStarted,
     TrainingStopping,
 )
+from shared.contract.starting_models import Accelerator
 from shared.contract.topology import trainer_queue
 from shared.contract.views import Reason
 from shared.contract.wire import Envelope
@@ -84,9 +85,9 @@ class Crew:
         self._names = itertools.count(1)
         self._ids = itertools.count(1)
 
-    def join(self, slots: int) -> Trainer:
-        """One more trainer."""
-        trainer = Trainer(self, f"t{next(self._names)}", slots)
+    def join(self, slots: int, *, accelerator: Accelerator = "cpu", memory_bytes: int = 8 << 30) -> Trainer:
+        """One more trainer; `memory_bytes` is a slot's."""
+        trainer = Trainer(self, f"t{next(self._names)}", slots, accelerator, memory_bytes)
         self.trainers.append(trainer)
         return trainer
 
@@ -107,8 +108,9 @@ class Trainer:
     """One trainer. `alive` until it crashed or left; `reached` while it and the broker reach each other; `asleep` means that
     nothing of it runs."""
 
-    def __init__(self, crew: Crew, name: str, slots: int) -> None:
+    def __init__(self, crew: Crew, name: str, slots: int, accelerator: Accelerator, memory_bytes: int) -> None:
         self.id, self.slots = name, slots
+        self.accelerator, self.memory_bytes = accelerator, memory_bytes
         self.held: dict[str, Attempt] = {}
         self.alive, self.reached, self.asleep, self.draining = True, False, False, False
         self._crew, self._plant = crew, crew.plant
@@ -168,9 +170,9 @@ class Trainer:
         heartbeat = TrainerHeartbeat(
             trainer=self.id,
             slots=self.slots,
-            accelerator="cpu",
+            accelerator=self.accelerator,
             device="none",
-            memory_bytes=8 << 30,
+            memory_bytes=self.memory_bytes,
             held=[HeldJob(job_id=attempt.job_id, attempt=attempt.number) for attempt in held],
             draining=self.draining,
         )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from services.scheduler import orders
+from services.scheduler.admission import lacking
 from services.scheduler.board import needs_of
 from services.scheduler.cleaner import Auditor, Cleaner
 from services.scheduler.domain import Change, Job
 from services.scheduler.nudge import Nudger
 from services.scheduler.planner import Planner, Usher
+from services.scheduler.refit import Refitter
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.snapshot import Snapshot, WaitingJob
 from services.scheduler.submit import Submissions
@@ -83,6 +85,9 @@ class BoardOf:
 
     def jobs(self) -> list[Job]:
         return list(self.on_it.values())
+
+    def last_able(self, _: object) -> datetime | None:
+        return None
 
     def find(self, job_id: str) -> Job | None:
         return self.on_it.get(job_id)
@@ -188,6 +193,36 @@ def _waiting(job_id: str) -> WaitingJob:
     assert job.view.queued_at is not None
     needs = needs_of(job.view.starting_model, "cpu", {})
     return WaitingJob(id=job_id, team="demo", queued_at=job.view.queued_at, needs=needs)
+
+
+async def test_a_waiting_job_that_moved_on_keeps_no_other_from_being_looked_at() -> None:
+    why = lacking(needs_of(queued().view.starting_model, "cpu", {}))
+    waiting = [queued("a"), queued("b")]
+    jobs, changed, term = Jobs(*waiting), list[str](), [None, 1]
+    jobs.refusals["a"] = Stale("it was assigned")
+    board = BoardOf(*waiting)
+    board.listening_since = NOW - timedelta(hours=1)
+
+    class NoCapacity:
+        def has_capacity(self, _: object) -> bool:
+            return False
+
+    refitter = Refitter(
+        settings=SchedulerSettings(**cast(Any, {"trainyard_secret": "x" * 40})),
+        jobs=cast(Any, jobs),
+        board=cast(Any, board),
+        figures=cast(Any, NoCapacity()),
+        reservations=cast(Any, None),
+        clock=Clock(),
+        term=lambda: term[0],
+        changed=lambda job: changed.append(job.view.id),
+    )
+    await refitter.round()
+    assert not changed
+    term.pop(0)
+    await refitter.round()
+    assert changed == ["b"]
+    assert (jobs.kept["a"].view.reason, jobs.kept["b"].view.reason) == (None, why)
 
 
 async def test_only_a_job_that_contradicts_itself_in_the_store_too_is_taken_out() -> None:

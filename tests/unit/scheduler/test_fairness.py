@@ -1,8 +1,7 @@
-"""No team waits more than twice its fair wait while others hold the slots that it could use: random histories."""
+"""No team's jobs wait more than twice their fair wait while others hold the slots that they could use: random histories."""
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 
@@ -10,34 +9,44 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.plan import ActiveJob, Assign, Needs, Snapshot, Standing, WaitingJob, plan
+from services.scheduler.plan import ActiveJob, Assign, Needs, Snapshot, Standing, WaitingJob, can_hold, plan
 from tests.unit.scheduler.samples import after, trainer
 
 LONGEST = 100
 ANY = Needs(accelerator="cpu", memory_bytes=1 << 30)
 LARGE = Needs(accelerator="cpu", memory_bytes=32 << 30)
+X = Needs(accelerator="cpu", memory_bytes=1 << 30, labels=(("pool", "x"),))
+Y = Needs(accelerator="cpu", memory_bytes=1 << 30, labels=(("pool", "y"),))
+# The slots that a room is made of. What only one can hold comes only where there is such a one.
+SLOTS = {
+    "small": trainer("small", memory_bytes=8 << 30),
+    "large": trainer("large", memory_bytes=64 << 30),
+    "x": trainer("x", memory_bytes=8 << 30, labels={"pool": "x"}),
+    "large x": trainer("large x", memory_bytes=64 << 30, labels={"pool": "x"}),
+    "y": trainer("y", memory_bytes=8 << 30, labels={"pool": "y"}),
+}
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """A job that comes `at` so many seconds and takes `seconds`."""
+    """A job that comes `at` so many seconds and takes `seconds` on a slot that has what it `needs`."""
 
     team: int
     at: int
     seconds: int
+    needs: Needs = ANY
 
 
 class History(msgspec.Struct, frozen=True):
-    """What happens: jobs, what each team had before and what kind of slot it needs, and the slots: how many are large."""
+    """What happens: jobs, what each team had before, and the slots."""
 
     arrivals: list[Arrival]
     usage: list[int]
-    needs: list[Needs]
-    small: int
-    large: int
+    slots: list[str]
 
 
 class Wait(msgspec.Struct):
-    """A team's wait: since when, and the most that its fair wait has been meanwhile."""
+    """A team's wait for one of the trainers that a kind of its jobs can use: since when, and the most that its fair wait has
+    been meanwhile."""
 
     since: datetime
     fair: int = 0
@@ -45,35 +54,34 @@ class Wait(msgspec.Struct):
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    """Streams of jobs, so that slots are seldom idle, and teams that come once in a while."""
+    """Streams of jobs, so that slots are seldom idle, and teams that come once in a while, each job with needs of its own."""
     teams = draw(st.integers(2, 5))
+    slots = draw(st.lists(st.sampled_from(sorted(SLOTS)), min_size=1, max_size=4))
+    kinds = [needs for needs in (ANY, LARGE, X, Y) if any(can_hold(SLOTS[name], needs) for name in slots)]
     arrivals = []
     for team in range(teams):
         jobs = draw(st.sampled_from([1, 2, 12]))
         begin, every = draw(st.integers(0, 4 * LONGEST)), draw(st.integers(0, LONGEST))
-        seconds = draw(st.lists(st.integers(1, LONGEST), min_size=jobs, max_size=jobs))
-        arrivals += [Arrival(team, begin + number * every, length) for number, length in enumerate(seconds)]
-    return History(
-        arrivals,
-        usage=draw(st.lists(st.sampled_from([0, LONGEST, 1000 * LONGEST]), min_size=teams, max_size=teams)),
-        needs=draw(st.lists(st.sampled_from([ANY, ANY, LARGE]), min_size=teams, max_size=teams)),
-        small=draw(st.integers(0, 2)),
-        large=draw(st.integers(1, 2)),
-    )
+        usual = draw(st.sampled_from(kinds))
+        for number in range(jobs):
+            seconds = draw(st.integers(1, LONGEST))
+            needs = draw(st.sampled_from([usual, usual, *kinds]))
+            arrivals.append(Arrival(team, begin + number * every, seconds, needs))
+    usage = draw(st.lists(st.sampled_from([0, LONGEST, 1000 * LONGEST]), min_size=teams, max_size=teams))
+    return History(arrivals, usage, slots)
 
 
 class World:
-    """Plays a history; `waited` are all waits that came to an end, with the fair wait of their teams, in seconds."""
+    """Plays a history; `waited` are all waits that came to an end, with their fair wait, in seconds. A wait is a team's for the
+    trainers that some of its jobs can use: only a slot for one of these ends it."""
 
     def __init__(self, history: History) -> None:
-        self.needs = history.needs
         self.usage = [float(usage) for usage in history.usage]
-        self.served: dict[int, datetime] = {}
-        self.trainers = [trainer(f"small-{number}", memory_bytes=8 << 30) for number in range(history.small)]
-        self.trainers += [trainer(f"large-{number}", memory_bytes=64 << 30) for number in range(history.large)]
+        self.served: dict[int, dict[Needs, datetime]] = {}
+        self.trainers = [msgspec.structs.replace(SLOTS[name], id=f"{n}") for n, name in enumerate(history.slots)]
         self.queue: dict[str, WaitingJob] = {}
         self.active: dict[str, tuple[int, datetime, datetime, str]] = {}
-        self.waits: dict[int, Wait] = {}
+        self.waits: dict[tuple[int, frozenset[str]], Wait] = {}
         self.waited: list[tuple[float, int]] = []
         self.events = [(arrival.at, index, arrival) for index, arrival in enumerate(history.arrivals)]
 
@@ -88,7 +96,7 @@ class World:
                     id=f"{event.team}-{index}",
                     team=str(event.team),
                     queued_at=now,
-                    needs=self.needs[event.team],
+                    needs=event.needs,
                     expected_seconds=event.seconds,
                 )
             else:
@@ -98,10 +106,15 @@ class World:
             for action in plan(self.snapshot(now), now):
                 assert isinstance(action, Assign)
                 job = self.queue.pop(action.job_id)
-                team, seconds = int(job.team), int(job.expected_seconds)
+                team, seconds, able = int(job.team), int(job.expected_seconds), self.able(job.needs)
+                # First come, first served among those that the same trainers can hold.
+                assert not any(
+                    other.team == job.team and self.able(other.needs) == able and other.queued_at < job.queued_at
+                    for other in self.queue.values()
+                )
                 self.active[job.id] = team, now, now + timedelta(seconds=seconds), action.trainer
-                self.served[team] = now
-                wait = self.waits.pop(team, None)
+                self.served.setdefault(team, {})[job.needs] = now
+                wait = self.waits.pop((team, able), None)
                 if wait is not None:
                     self.waited.append(((now - wait.since).total_seconds(), wait.fair))
                 heappush(events, (at + seconds, index, job.id))
@@ -109,18 +122,25 @@ class World:
         assert not self.queue
         return self.waited
 
+    def able(self, needs: Needs) -> frozenset[str]:
+        return frozenset(one.id for one in self.trainers if can_hold(one, needs))
+
     def note(self, now: datetime) -> None:
-        """Which teams wait though they hold less than their share of the slots that they could use."""
-        competing = {int(job.team) for job in self.queue.values()} | {team for team, *_ in self.active.values()}
-        for team in range(len(self.needs)):
-            queued = [job.queued_at for job in self.queue.values() if int(job.team) == team]
-            able = {one.id for one in self.trainers if one.memory_bytes >= self.needs[team].memory_bytes}
-            held = sum(holder == team and name in able for holder, _, _, name in self.active.values())
-            if not queued or held * len(competing) >= len(able):
-                self.waits.pop(team, None)
+        """Which teams wait for which trainers, though they hold less than their share of them."""
+        claims = {(int(job.team), self.able(job.needs)) for job in self.queue.values()}
+        for claim in self.waits.keys() - claims:
+            del self.waits[claim]
+        for team, able in claims:
+            rivals = {(other, pool) for other, pool in claims if pool & able}
+            waiting = {other for other, _ in rivals}
+            holding = [holder for holder, _, _, name in self.active.values() if name in able]
+            teams = waiting.union(holding)
+            if holding.count(team) * len(teams) >= len(able):
+                self.waits.pop((team, able), None)
                 continue
-            wait = self.waits.setdefault(team, Wait(since=now))
-            wait.fair = max(wait.fair, -(-len(competing) // len(able)) * LONGEST)
+            wait = self.waits.setdefault((team, able), Wait(since=now))
+            competing = len(rivals) + len(teams - waiting)
+            wait.fair = max(wait.fair, -(-competing // len(able)) * LONGEST)
 
     def snapshot(self, now: datetime) -> Snapshot:
         return Snapshot(
@@ -141,7 +161,7 @@ class World:
             listening_since=now,
             lease=timedelta(seconds=25),
             standings={
-                str(team): Standing(usage_seconds=usage, served_at=self.served.get(team))
+                str(team): Standing(usage_seconds=usage, served=self.served.get(team, {}))
                 for team, usage in enumerate(self.usage)
             },
         )
@@ -156,6 +176,13 @@ def test_no_team_waits_more_than_twice_its_fair_wait(history: History) -> None:
 
 def test_a_team_that_had_much_is_served_though_others_with_less_keep_coming() -> None:
     arrivals = [Arrival(team, 10 * number, 50) for number in range(40) for team in (1, 2)] + [Arrival(0, 5, 50)]
-    world = World(History(arrivals, usage=[10**6, 0, 0], needs=[ANY] * 3, small=0, large=1))
-    waited = Counter(seconds for seconds, _ in world.play())
-    assert max(waited) <= 2 * 3 * 50
+    world = World(History(arrivals, usage=[10**6, 0, 0], slots=["large"]))
+    assert max(seconds for seconds, _ in world.play()) <= 2 * 3 * 50
+
+
+def test_a_job_that_only_one_slot_can_hold_is_served_though_its_team_keeps_getting_others() -> None:
+    # One team streams jobs for x, so that it has had most whenever y comes free, for which two others take turns.
+    stream = [Arrival(0, 50 * number, 50, X) for number in range(40)]
+    others = [Arrival(team, 80 * number, 50, Y) for number in range(20) for team in (1, 2)]
+    world = World(History([*stream, *others, Arrival(0, 5, 50, Y)], usage=[10**6, 0, 0], slots=["x", "y"]))
+    assert max(seconds for seconds, _ in world.play()) <= 2 * 3 * 50

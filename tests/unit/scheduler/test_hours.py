@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import inf
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.hours import LabHours
+from services.scheduler.open_time import OpenTime
 from services.scheduler.plan import Hours
 
 LAB = LabHours("Mo-Fr 08:00-18:00; Sa 10:00-14:00", "Europe/Vienna")
@@ -114,3 +116,22 @@ def test_a_change_is_ahead_and_the_other_way_and_asking_again_is_the_same(text: 
         assert LabHours(text, zone).at(moment).open is (hours.open is (number % 2 == 0))
     before = lab.at(hours.until - timedelta(microseconds=1))
     assert before.open is hours.open or hours.until.astimezone(ZoneInfo(zone)).fold
+
+
+@pytest.mark.parametrize(
+    ("text", "lead", "longest"),
+    [
+        ("Mo-Fr 13:00-13:50", 60, 2940),
+        ("Mo-Fr 08:00-18:00; Sa 10:00-14:00", 0, 36_000),
+        ("Mo-Fr 13:00-13:01", 60, 0),
+        ("off", 60, 0),
+        ("24/7", 60, inf),
+    ],
+)
+def test_the_longest_time_in_a_row_is_that_of_any_day_less_what_saving_takes(
+    text: str, lead: float, longest: float
+) -> None:
+    for now in ("2026-03-02 12:00", "2026-03-02 13:45", "2026-03-07 20:00"):
+        hours = LabHours(text, "UTC").at(utc(now))
+        assert OpenTime(hours, timedelta(seconds=lead), utc(now)).longest == longest
+    assert OpenTime(None, timedelta(seconds=lead), utc(now)).longest == inf

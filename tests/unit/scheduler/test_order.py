@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, WaitingJob, in_order
 from tests.unit.scheduler.samples import NOW, after, trainer
@@ -35,7 +36,7 @@ def order(
 ) -> list[str]:
     usage, served = usage or {}, served or {}
     standings = {
-        team: Standing(usage_seconds=usage.get(team, 0), served_at=None if team not in served else after(served[team]))
+        team: Standing(usage_seconds=usage.get(team, 0), served={NEEDS: after(served[team])} if team in served else {})
         for team in {*usage, *served}
     }
     seen = Snapshot(
@@ -121,6 +122,34 @@ def test_a_team_that_holds_its_share_is_not_overdue() -> None:
     busy = [active("a8", at=0), active("b8", at=0)]
     assert order(queue, *busy, usage={"a": HOUR}, at=9 * HOUR, slots=2) == ["b1", "a1"]
     assert order(queue, *busy[1:], usage={"a": 100 * HOUR}, at=9 * HOUR, slots=2) == ["a1", "b1"]
+
+
+X = Needs(accelerator="cpu", memory_bytes=1, labels=(("pool", "x"),))
+Y = Needs(accelerator="cpu", memory_bytes=1, labels=(("pool", "y"),))
+Y_TOO = Needs(accelerator="cpu", memory_bytes=2, labels=(("pool", "y"),))
+POOLS = [trainer("x", labels={"pool": "x"}), trainer("y", labels={"pool": "y"})]
+
+
+def test_what_a_team_gets_elsewhere_does_not_help_a_job_that_cannot_run_there() -> None:
+    def seen(at: float, *others: WaitingJob, served: dict[Needs, datetime]) -> list[str]:
+        snapshot = Snapshot(
+            waiting=[waiting("a1", needs=Y), waiting("b1", at - 9, needs=Y), *others],
+            active=[replace(active("a9", at=at - 60), trainer="x"), replace(active("c9"), trainer="y")],
+            trainers=[replace(one, seen_at=after(at)) for one in POOLS],
+            listening_since=NOW,
+            lease=timedelta(seconds=25),
+            standings={"a": Standing(usage_seconds=100 * HOUR, served=served)},
+        )
+        return [job.id for job in in_order(snapshot, after(at))]
+
+    # Three teams and one slot of y: a fair wait of 3 hours, whatever a gets of x.
+    lately = {X: after(3 * HOUR - 60)}
+    assert seen(3 * HOUR, served=lately) == ["b1", "a1"]
+    assert seen(3 * HOUR + 1, served=lately) == ["a1", "b1"]
+    # What waits for x alone is no rival for y, however long it takes.
+    assert seen(3 * HOUR + 1, waiting("d1", 0, 9 * HOUR, needs=X), served=lately) == ["a1", "d1", "b1"]
+    # Jobs that the same trainers can hold are one claim, whatever they ask for.
+    assert seen(3 * HOUR + 1, served={Y_TOO: after(60)}) == ["b1", "a1"]
 
 
 def test_without_slots_nobody_is_overdue() -> None:

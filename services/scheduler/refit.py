@@ -1,0 +1,118 @@
+"""Jobs that wait for what won't come, such as a kind of trainer that is gone: made over for another, or told why they wait.
+
+Owns when a queued job is no longer kept for the kind of trainer that it was submitted for. A trainer that restarts is back in a
+minute: until then, and for as long as the installation expects one to start, the job stays as it is. Checkpoints are the same
+on every kind of trainer, so a job that ran before goes on from its own. Writes through the same guard as everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from services.scheduler import orders
+from services.scheduler.admission import lacking
+from services.scheduler.board import Board, needs_of_job
+from services.scheduler.domain import Change, Job
+from services.scheduler.figures import Figures
+from services.scheduler.reserve import Reservations
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.store import JobStore
+from shared.contract.errors import Stale
+from shared.contract.jobs import JobState
+from shared.contract.views import Reason
+from shared.runtime import log
+from shared.runtime.clock import Clock
+
+# A trainer that was heard so lately is likely to come back.
+_RESTART = timedelta(seconds=60)
+
+
+class Refitter:
+    """One round looks at all that waits, if this scheduler plans."""
+
+    def __init__(
+        self,
+        *,
+        settings: SchedulerSettings,
+        jobs: JobStore,
+        board: Board,
+        figures: Figures,
+        reservations: Reservations,
+        clock: Clock,
+        term: Callable[[], int | None],
+        changed: Callable[[Job], None],
+    ) -> None:
+        self._jobs = jobs
+        self._board = board
+        self._figures = figures
+        self._reservations = reservations
+        self._clock = clock
+        self._term = term
+        self._changed = changed
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._patience = max(_RESTART, timedelta(seconds=settings.expect_trainers_seconds))
+        self._log = log.get("refitter")
+
+    async def round(self) -> None:
+        """See the class."""
+        term = self._term()
+        if term is None or not self._board.live:
+            return
+        if self._clock.now() - self._board.listening_since <= self._lease:
+            return  # who is there isn't known yet
+        for job in list(self._board.jobs()):
+            if job.view.state is not JobState.QUEUED or orders.problem_of(job) is not None:
+                continue
+            try:
+                await self._look(job, term)
+            except Stale as why:
+                self._log.info("job.moved_on", job=job.view.id, why=str(why))
+
+    async def _look(self, job: Job, term: int) -> None:
+        """Make a waiting job over, or say why it can't start, where that isn't so yet. Raises Stale."""
+        needs = needs_of_job(job)
+        if self._figures.has_capacity(needs):
+            why = self._too_slow(job)
+        else:
+            why = lacking(needs)
+            fitted = await self._figures.refitted(job) if self._given_up(job) else job
+            if self._figures.has_capacity(needs_of_job(fitted)) and self._too_slow(fitted) is None:
+                why = await self._make_over(job, fitted, term)
+                if why is None:
+                    return
+        if job.view.reason != why:
+            await self._write(job, lambda job: orders.explain(job, why, term=term))
+
+    def _too_slow(self, job: Job) -> Reason | None:
+        view, work = job.view, self._board.work(job)
+        return self._figures.too_slow(self._figures.waiting_job(view.id, view.team, needs_of_job(job), work))
+
+    async def _make_over(self, job: Job, fitted: Job, term: int) -> Reason | None:
+        """Why it can't be, if it would take more minutes than there are. Raises Stale."""
+        more, now = fitted.view.max_seconds - job.view.max_seconds, self._clock.now()
+        old, new = job.accelerator.upper(), fitted.accelerator.upper()
+        if more > 0:
+            purpose = f" more on a {new} trainer, as no {old} trainer is there any more"
+            refused = await self._reservations.more(job, more, purpose)
+            if refused is not None:
+                remedy = f"It starts when a {old} trainer is there. Or stop it, and start it again with fewer steps."
+                return replace(refused.reason, remedy=remedy)
+        try:
+            await self._write(job, lambda job: orders.refit(job, fitted, now, term=term))
+            self._log.info("job.refitted", job=job.view.id, accelerator=fitted.accelerator)
+        finally:
+            if more > 0:
+                await self._reservations.counted(job)
+        return None
+
+    async def _write(self, job: Job, decide: Callable[[Job], Change]) -> None:
+        self._changed(await self._jobs.decide(job.view.id, decide, known=job))
+
+    def _given_up(self, job: Job) -> bool:
+        """Whether no trainer that could hold the job has been there for so long that none is likely to come."""
+        assert job.view.queued_at is not None
+        there = self._board.last_able(needs_of_job(job)) or job.view.queued_at
+        return self._clock.now() - max(there, job.view.queued_at) > self._patience
