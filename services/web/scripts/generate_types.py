@@ -17,7 +17,7 @@ from msgspec import inspect as shapes
 
 from shared.contract import pictures, stream
 from shared.contract.api import admin, announcements, datasets, errors, jobs, models, room, teams, tokens
-from shared.contract.jobs import ASSIGNED, MEANINGS, TERMINAL, JobState, Trigger, sources_of
+from shared.contract.jobs import ASSIGNED, TERMINAL, JobState, Trigger, sources_of
 from shared.contract.starting_models import STARTING_MODELS
 
 # What the client is told and asks. Not the claims: they are the services' own.
@@ -79,11 +79,9 @@ def _states() -> str:
         return f"/** {comment} */\nexport const {name}: ReadonlySet<JobState> = new Set<JobState>([{listed}]);\n"
 
     names = "".join(f"  {json.dumps(state.value)},\n" for state in JobState)
-    meanings = "".join(f"  {state.value}: {json.dumps(MEANINGS[state])},\n" for state in JobState)
     return "\n".join(
         [
             f"export const JOB_STATES = [\n{names}] as const;\nexport type JobState = (typeof JOB_STATES)[number];\n",
-            f"export const MEANINGS: Readonly<Record<JobState, string>> = {{\n{meanings}}};\n",
             constant("TERMINAL", TERMINAL, "A job in one of these has ended."),
             constant("ASSIGNED", ASSIGNED, "A trainer holds the job, or is about to."),
             constant("STOPPABLE", sources_of(Trigger.STOP), "Stop is possible in these."),

@@ -21,20 +21,6 @@ export const JOB_STATES = [
 ] as const;
 export type JobState = (typeof JOB_STATES)[number];
 
-export const MEANINGS: Readonly<Record<JobState, string>> = {
-  QUEUED: "Waiting for resources.",
-  PREPARING: "Assigned to a trainer: fetching data and building the model.",
-  RUNNING: "Training steps are being made.",
-  STOP_REQUESTED: "Stop was pressed; the trainer has not answered yet.",
-  STOPPING: "The trainer is saving a final checkpoint.",
-  SUCCEEDED: "All requested steps are done. Check the metrics.",
-  STOPPED: "Ended early with a checkpoint: it can be trained more, and downloaded where a model was exported.",
-  CANCELED: "Ended before any checkpoint was made.",
-  FAILED: "Failed; the reason is shown. The last checkpoint, if any, is kept.",
-  TRY_AGAIN_LATER: "Not queued because of a resource limit; nothing was reserved.",
-  STATE_UNSPECIFIED: "The system found an inconsistency. Contact support.",
-};
-
 /** A job in one of these has ended. */
 export const TERMINAL: ReadonlySet<JobState> = new Set<JobState>(["SUCCEEDED", "STOPPED", "CANCELED", "FAILED", "TRY_AGAIN_LATER"]);
 

@@ -1,17 +1,18 @@
 /** Numbers, sizes, durations, dates and names as people read them. Pure but for the reader's time zone. */
 import { STARTING_MODEL_NAMES } from "./contract";
+import { LOCALE } from "./locale";
 
-const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const DATE = new Intl.DateTimeFormat("en-GB", {
+const WHOLE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
+const DATE = new Intl.DateTimeFormat(LOCALE, {
   day: "numeric",
   month: "short",
   year: "numeric",
   hour: "2-digit",
   minute: "2-digit",
 });
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const CLOCK_SECONDS = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DAY = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
+const CLOCK_SECONDS = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 /** 4100 -> "4,100". */
 export function whole(value: number): string {
@@ -37,15 +38,6 @@ export function signedMinutes(seconds: number, plus: string = "+"): string {
   const total = Math.abs(Math.trunc(seconds));
   const sign = seconds < 0 ? "\u2212" : seconds > 0 ? plus : "";
   return `${sign}${whole(Math.floor(total / 60))}:${String(total % 60).padStart(2, "0")}`;
-}
-
-/** Seconds -> "under a minute", "about 12 min", "about 2 h 5 min". */
-export function roughly(seconds: number): string {
-  const total = Math.round(seconds / 60);
-  if (total < 1) return "under a minute";
-  if (total < 60) return `about ${total} min`;
-  const rest = total % 60;
-  return `about ${Math.floor(total / 60)} h${rest > 0 ? ` ${rest} min` : ""}`;
 }
 
 /** Bytes -> "18.4 MB" (decimal, as operating systems and robots show it). */
@@ -83,7 +75,7 @@ export function day(at: string, now: number, timeZone?: string): string {
   const when = new Date(at);
   const thisYear = when.getFullYear() === new Date(now).getFullYear();
   const year = thisYear ? {} : ({ year: "numeric" } as const);
-  return when.toLocaleDateString("en-GB", {
+  return when.toLocaleDateString(LOCALE, {
     day: "numeric",
     month: "short",
     ...year,

@@ -6,6 +6,7 @@
  * boxes left over, whatever their labels: these are mix-ups. What then is left was missed, or found where nothing is.
  */
 import type { EvaluationPicture, FoundBox, FoundBoxes, TrueBox } from "./contract";
+import { LOCALE } from "./locale";
 
 export const SAME_OBJECT = 0.5;
 
@@ -131,7 +132,7 @@ export function labelsOf(
 ): string[] {
   const listed = new Set(known);
   const others = new Set([...pictures, ...predictions].flatMap(({ boxes }) => boxes.map((box) => box.label)));
-  return [...listed, ...[...others].filter((label) => !listed.has(label)).sort((a, b) => a.localeCompare(b, "en"))];
+  return [...listed, ...[...others].filter((label) => !listed.has(label)).sort((a, b) => a.localeCompare(b, LOCALE))];
 }
 
 /** How often each label was found as which. `labels` must name every label that occurs. */

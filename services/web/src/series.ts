@@ -1,5 +1,6 @@
 /** The points of the charts, from checkpoints and the newest progress. Pure. */
 import type { MetricPoint, Progress } from "./contract";
+import { LOCALE } from "./locale";
 import { texts } from "./texts";
 
 export interface Series {
@@ -82,7 +83,7 @@ export function labelPrecision(point: MetricPoint, label: string): number | null
 /** Every metric's name that a pool's points have, losses and rates as they come, in a fixed order. */
 export function metricNames(points: readonly MetricPoint[], pool: "training" | "evaluation"): string[] {
   const names = new Set(points.flatMap((point) => Object.keys(point[pool])));
-  return [...names].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b, "en"));
+  return [...names].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b, LOCALE));
 }
 
 function rank(name: string): number {

@@ -1,6 +1,6 @@
 /** Every sentence that the page shows, in one place: to read them through, to correct them, to translate them. */
-import { type JobView, MEANINGS, type Pause, type Plan, type QueuePlace } from "./contract";
-import { clock, clockSeconds, date, duration, minutes, roughly, size, stateName, whole } from "./format";
+import type { JobState, JobView, Pause, Plan, QueuePlace } from "./contract";
+import { clock, clockSeconds, date, duration, minutes, size, stateName, whole } from "./format";
 import type { Theme } from "./theme";
 
 const THEME_NAMES: Readonly<Record<Theme, string>> = { system: "As the system", light: "Light", dark: "Dark" };
@@ -10,7 +10,31 @@ const plural = (count: number, one: string, many: string = `${one}s`): string =>
 
 const capital = (sentence: string): string => sentence.charAt(0).toUpperCase() + sentence.slice(1);
 
+// The compiler asks for each state that the contract has.
+const MEANINGS: Readonly<Record<JobState, string>> = {
+  QUEUED: "Waiting for resources.",
+  PREPARING: "Assigned to a trainer: fetching data and building the model.",
+  RUNNING: "Training steps are being made.",
+  STOP_REQUESTED: "Stop was pressed; the trainer has not answered yet.",
+  STOPPING: "The trainer is saving a final checkpoint.",
+  SUCCEEDED: "All requested steps are done. Check the metrics.",
+  STOPPED: "Ended early with a checkpoint: it can be trained more, and downloaded where a model was exported.",
+  CANCELED: "Ended before any checkpoint was made.",
+  FAILED: "Failed; the reason is shown. The last checkpoint, if any, is kept.",
+  TRY_AGAIN_LATER: "Not queued because of a resource limit; nothing was reserved.",
+  STATE_UNSPECIFIED: "The system found an inconsistency. Contact support.",
+};
+
 const listed = (names: readonly string[]): string => names.map((name) => `“${name}”`).join(", ");
+
+/** Seconds -> "under a minute", "about 12 min", "about 2 h 5 min". */
+function roughly(seconds: number): string {
+  const total = Math.round(seconds / 60);
+  if (total < 1) return "under a minute";
+  if (total < 60) return `about ${total} min`;
+  const rest = total % 60;
+  return `about ${Math.floor(total / 60)} h${rest > 0 ? ` ${rest} min` : ""}`;
+}
 
 /** "starts 14:40 to 14:55"; what has passed already is left out. */
 function expected(verb: string, earliest: string | null, latest: string | null, now: number): string {
@@ -38,6 +62,8 @@ export const texts = {
   loading: "Loading…",
   none: "–",
   and: listed,
+  roughly,
+  meanings: MEANINGS,
 
   tabs: {
     label: "Sections",
@@ -362,7 +388,7 @@ export const texts = {
     metricsFailed: (message: string) => `The metrics couldn’t be fetched: ${message}`,
     retry: "Try again",
     metric: "Metric",
-    latest: (step: number) => `Step ${whole(step)}`,
+    atStep: (step: number) => `Step ${whole(step)}`,
     best: (step: number) => `Best, step ${whole(step)}`,
     training: "Training",
     evaluation: "Evaluation",
@@ -445,9 +471,10 @@ export const texts = {
     compare: "Compare",
     compared: (count: number) => `Compared with ${count}`,
     nothingToCompare: "No other model has a checkpoint.",
-    zoomHint: "Drag over a graph to see a part of it.",
+    from: "From step",
+    to: "To step",
+    zoomHint: "Drag over a graph, or type steps.",
     zoomAll: "All steps",
-    zoomed: (from: number, to: number) => `Steps ${whole(from)} to ${whole(to)}`,
     csv: "CSV",
     groups: {
       precision: "Average precision",

@@ -8,7 +8,6 @@ import {
   metric,
   minutes,
   precision,
-  roughly,
   size,
   startingModelName,
   stateName,
@@ -24,14 +23,6 @@ describe("durations", () => {
     [3723, "1:02:03"],
     [-4, "0:00"],
   ])("%f s is %s", (seconds, shown) => expect(duration(seconds)).toBe(shown));
-
-  test.each([
-    [20, "under a minute"],
-    [40, "about 1 min"],
-    [59 * 60, "about 59 min"],
-    [3600, "about 1 h"],
-    [7500, "about 2 h 5 min"],
-  ])("%i s is %s, roughly", (seconds, shown) => expect(roughly(seconds)).toBe(shown));
 
   test("minutes that can be spent are never rounded up, nor debts down", () => {
     expect(minutes(26_999)).toBe("449");

@@ -121,7 +121,7 @@ def test_a_viewer_sees_all_and_changes_nothing(page: Page, room: Room) -> None:
     expect(page.get_by_test_id("start-submit")).to_be_disabled()
 
 
-def test_graphs_zoom_compare_and_give_a_file(page: Page, room: Room) -> None:
+def test_graphs_zoom_with_a_mouse_or_without_one_compare_and_give_a_file(page: Page, room: Room) -> None:
     first = room.do(room.scenes.succeeded("Graphed"))
     room.do(room.scenes.succeeded("Beside it"))
     page.goto(f"{page.url.split('#')[0]}#/models/{first}/graphs")
@@ -140,9 +140,40 @@ def test_graphs_zoom_compare_and_give_a_file(page: Page, room: Room) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 60, steps=4)
     page.mouse.up()
-    zoomed = page.get_by_role("button", name=re.compile(r"^Steps 1\d\d to 4\d\d$"))
-    zoomed.click()
-    expect(page.get_by_role("button", name="All steps")).to_have_attribute("aria-disabled", "true")
+    begin, end, everything = (
+        page.get_by_label("From step"),
+        page.get_by_label("To step"),
+        page.get_by_role("button", name="All steps"),
+    )
+    expect(begin).to_have_value(re.compile(r"^1\d\d$"))
+    expect(end).to_have_value(re.compile(r"^4\d\d$"))
+    everything.click()
+    expect(everything).to_have_attribute("aria-disabled", "true")
+    expect(begin).to_have_value("0")
+    expect(end).to_have_value("600")
+
+    # The same by fingers or keys alone: a part of the steps, and its points one by one.
+    begin.fill("250")
+    begin.press("Enter")
+    end.fill("450")
+    end.press("Tab")
+    expect(everything).to_have_attribute("aria-disabled", "false")
+    graph, elsewhere = losses.get_by_role("slider").first, page.get_by_test_id("graphs-rate").locator(".legend-step")
+    graph.focus()
+    for key, step in (("Home", "300"), ("ArrowRight", "400"), ("ArrowRight", "400"), ("ArrowLeft", "300")):
+        page.keyboard.press(key)
+        expect(graph).to_have_attribute("aria-valuenow", step)
+        expect(elsewhere.first).to_have_text(f"Step {step}")
+    number = r"\d\.\d+"
+    spoken = rf"^Step 300, Graphed · Training {number}, Graphed · Evaluation {number}, Beside it · Training {number}, "
+    expect(graph).to_have_attribute("aria-valuetext", re.compile(spoken))
+    page.keyboard.press("Tab")
+    expect(elsewhere.first).to_have_text("Step 600")
+    # Whatever is typed is a part of what there is.
+    begin.fill("9000")
+    begin.press("Enter")
+    expect(begin).to_have_value("450")
+    expect(end).to_have_value("600")
     with page.expect_download(timeout=SOON) as download:
         page.get_by_test_id("download-csv").click()
     assert download.value.suggested_filename == "Graphed-metrics.csv"

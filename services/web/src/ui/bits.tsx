@@ -1,7 +1,7 @@
 /** Small parts that several pages share: icons, a job's state, its steps, buttons that say why they can't be pressed. */
 import type { ButtonHTMLAttributes, ComponentChildren, JSX } from "preact";
 import { useContext, useEffect, useId, useRef } from "preact/hooks";
-import { type JobState, type JobView, MEANINGS } from "../contract";
+import type { JobState, JobView } from "../contract";
 import { date, duration, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
@@ -56,7 +56,7 @@ const LOOKS: Record<JobState, { tone: string; icon: IconName }> = {
 export function StateBadge({ state }: { state: JobState }): JSX.Element {
   const { tone, icon } = LOOKS[state];
   return (
-    <span class={`badge tone-${tone}`} data-testid="job-state" data-state={state} title={MEANINGS[state]}>
+    <span class={`badge tone-${tone}`} data-testid="job-state" data-state={state} title={texts.meanings[state]}>
       <Icon name={icon} />
       {stateName(state)}
     </span>

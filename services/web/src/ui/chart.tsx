@@ -1,4 +1,4 @@
-/** A line chart over steps: uPlot draws it, this gives it data, size, colours and a legend that follows the pointer. */
+/** A line chart over steps: uPlot draws it, this gives it data, size, colours, keys and a legend that follows the pointer. */
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
@@ -6,6 +6,7 @@ import "uplot/dist/uPlot.min.css";
 import { metric, whole } from "../format";
 import type { ChartData, Series } from "../series";
 import { texts } from "../texts";
+import { placeAfter, type Span, spanOf } from "../zoom";
 import { useThemes } from "./context";
 
 interface Props {
@@ -36,6 +37,7 @@ interface Props {
 
 interface Latest {
   table: uPlot.AlignedData;
+  lastStep: number;
   off: ReadonlySet<string>;
   range: [number, number] | undefined;
   zoom: Span | null;
@@ -44,10 +46,9 @@ interface Latest {
   onChoose: Props["onChoose"];
 }
 
-export type Span = readonly [number, number];
-
 const HEIGHT = 260;
 const COLOURS = 5;
+const NOWHERE = -10;
 // The pointer's step is shown in every chart of the page.
 const SYNC = uPlot.sync("steps");
 
@@ -61,8 +62,8 @@ export function Chart(props: Props): JSX.Element {
   const { dark } = useThemes();
   const keys = data.series.map((series) => series.key).join("\n");
   const table = useMemo<uPlot.AlignedData>(() => [data.steps, ...data.series.map((series) => series.values)], [data]);
-  const latest = useRef<Latest>({ table, off, range, zoom, onZoom, marked, onChoose });
-  latest.current = { table, off, range, zoom, onZoom, marked, onChoose };
+  const latest = useRef<Latest>({ table, lastStep, off, range, zoom, onZoom, marked, onChoose });
+  latest.current = { table, lastStep, off, range, zoom, onZoom, marked, onChoose };
 
   // A new drawing where series, theme or the axis change; new points alone only replace the data.
   useEffect(() => {
@@ -71,7 +72,7 @@ export function Chart(props: Props): JSX.Element {
     const options = describe(element, data, { lastStep, log, height }, latest);
     options.hooks = {
       setCursor: [(drawn) => setPointed(drawn.cursor.idx ?? null)],
-      setSelect: [(drawn) => select(drawn, latest.current.onZoom)],
+      setSelect: [(drawn) => select(drawn, latest.current)],
       drawAxes: [(drawn) => mark(drawn, latest.current.marked)],
       ready: [(drawn) => drawn.over.addEventListener("click", () => choose(drawn, latest.current.onChoose))],
     };
@@ -107,6 +108,28 @@ export function Chart(props: Props): JSX.Element {
   };
   const shown = pointed !== null && pointed < data.steps.length ? pointed : data.steps.length - 1;
   const summary = data.series.map((series) => `${series.name} ${formatted(lastOf(series.values))}`).join(", ");
+  const step = data.steps[shown];
+  const walk = (event: KeyboardEvent) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const next = data.steps[placeAfter(event.key, data.steps, pointed, zoom ?? undefined) ?? -1];
+    if (next === undefined) return;
+    event.preventDefault();
+    point(next);
+  };
+  // Arrow keys reach a slider also through a screen reader, which then says the new step and its values; an image has no keys.
+  const keyed =
+    step === undefined
+      ? ({ role: "img" } as const)
+      : ({
+          role: "slider",
+          tabIndex: 0,
+          "aria-valuemin": data.steps[0],
+          "aria-valuemax": data.steps.at(-1),
+          "aria-valuenow": step,
+          "aria-valuetext": [texts.model.atStep(step), ...valuesAt(data.series, off, shown)].join(", "),
+          onKeyDown: walk,
+          onBlur: () => point(null),
+        } as const);
   return (
     <section class="card chart">
       <header>
@@ -118,12 +141,12 @@ export function Chart(props: Props): JSX.Element {
         style={{ height: `${height}px` }}
         onDblClick={() => onZoom?.(null)}
       >
-        <div ref={box} class="plot" role="img" aria-label={texts.model.chartLabel(title, data.steps.length, summary)} />
+        <div ref={box} class="plot" aria-label={texts.model.chartLabel(title, data.steps.length, summary)} {...keyed} />
         {data.steps.length === 0 && <p class="plot-empty">{empty}</p>}
       </div>
       <div class="legend">
         <span class="legend-step">
-          {texts.model.step} <span class="number">{shown >= 0 ? whole(data.steps[shown] ?? 0) : texts.none}</span>
+          {texts.model.step} <span class="number">{step === undefined ? texts.none : whole(step)}</span>
         </span>
         {data.series.map((series, index) => (
           <button
@@ -149,10 +172,10 @@ function colourOf(series: Series, index: number): number {
 }
 
 /** What was dragged over becomes the part that is shown; a mere click is none. */
-function select(drawn: uPlot, onZoom: Props["onZoom"]): void {
+function select(drawn: uPlot, { lastStep, onZoom }: Latest): void {
   const { left, width } = drawn.select;
   if (onZoom === undefined || width < 6) return;
-  onZoom([Math.max(0, Math.round(drawn.posToVal(left, "x"))), Math.round(drawn.posToVal(left + width, "x"))]);
+  onZoom(spanOf(drawn.posToVal(left, "x"), drawn.posToVal(left + width, "x"), lastStep));
   drawn.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
 }
 
@@ -160,6 +183,13 @@ function select(drawn: uPlot, onZoom: Props["onZoom"]): void {
 function choose(drawn: uPlot, onChoose: Props["onChoose"]): void {
   const step = drawn.data[0][drawn.cursor.idx ?? -1];
   if (step !== undefined) onChoose?.(step);
+}
+
+/** Moves the line that follows the pointer, in every chart of the page; null takes it away. */
+function point(step: number | null): void {
+  for (const drawn of SYNC.plots) {
+    drawn.setCursor({ left: step === null ? NOWHERE : drawn.valToPos(step, "x"), top: NOWHERE });
+  }
 }
 
 /** A line at the marked step, behind the curves. */
@@ -240,6 +270,12 @@ function colourIn(element: HTMLElement, name: string): string {
 
 function lastOf(values: readonly (number | null)[]): number | null {
   return values.findLast((value) => value !== null) ?? null;
+}
+
+/** "Training 0.5120", "Evaluation 0.6001": what is shown at a place of the steps. */
+function valuesAt(series: readonly Series[], off: ReadonlySet<string>, place: number): string[] {
+  const shown = series.filter(({ key }) => !off.has(key));
+  return shown.map(({ name, values }) => `${name} ${formatted(values[place])}`);
 }
 
 function formatted(value: number | null | undefined): string {

@@ -1,6 +1,6 @@
 /** The word of explanation beside a job's state: its place in the queue, its reason, what is left, when to try again. */
 import type { JSX } from "preact";
-import { type JobView, MEANINGS } from "../contract";
+import type { JobView } from "../contract";
 import { texts } from "../texts";
 import { remainingSeconds } from "../time";
 import { useNow, useProgress, useView } from "./context";
@@ -27,7 +27,7 @@ export function Explanation({ job, onPage = false }: Props): JSX.Element {
   if (job.reason !== null && !onPage) parts.push(job.reason.message);
   if (later && job.when_room) parts.push(texts.models.startsByItself);
   else if (later && job.retry_after !== null) parts.push(texts.models.retryAfter(job.retry_after, now));
-  if (parts.length === 0 || onPage) parts.unshift(MEANINGS[job.state]);
+  if (parts.length === 0 || onPage) parts.unshift(texts.meanings[job.state]);
   return (
     <span class="explanation" data-testid="explanation">
       {parts.join(" ")}

@@ -7,8 +7,9 @@ import { csvOf, type Graph, type Group, graphsOf, type Source } from "../graphs"
 import { inOrder } from "../series";
 import { fileStem } from "../snippets";
 import { texts } from "../texts";
+import { type Span, spanOf } from "../zoom";
 import { Button, Icon, Waiting } from "./bits";
-import { Chart, type Span } from "./chart";
+import { Chart } from "./chart";
 import { usePage, useView } from "./context";
 import { Metrics } from "./model-metrics";
 
@@ -58,8 +59,20 @@ export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
         </label>
         <Compare job={job} chosen={compared} onChange={setCompared} />
         <span class="grow" />
+        <StepField
+          label={texts.graphs.from}
+          step={zoom?.[0] ?? 0}
+          last={lastStep}
+          onStep={(from) => setZoom(spanOf(from ?? 0, zoom?.[1] ?? lastStep, lastStep))}
+        />
+        <StepField
+          label={texts.graphs.to}
+          step={zoom?.[1] ?? lastStep}
+          last={lastStep}
+          onStep={(to) => setZoom(spanOf(zoom?.[0] ?? 0, to ?? lastStep, lastStep))}
+        />
         <Button refusal={zoom === null ? texts.graphs.zoomHint : null} icon="again" onClick={() => setZoom(null)}>
-          {zoom === null ? texts.graphs.zoomAll : texts.graphs.zoomed(zoom[0], zoom[1])}
+          {texts.graphs.zoomAll}
         </Button>
         <Button
           icon="download"
@@ -88,6 +101,37 @@ export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
       ))}
       {(graphs.length > 0 || problem !== null) && <Metrics points={points} problem={problem} onRetry={onRetry} />}
     </>
+  );
+}
+
+interface StepFieldProps {
+  label: string;
+  step: number;
+  last: number;
+  /** A step was chosen, or (null) none. */
+  onStep: (step: number | null) => void;
+}
+
+/** One end of what is shown. What is typed counts when it is finished: on its way to 300 nobody wants to see step 3. */
+function StepField({ label, step, last, onStep }: StepFieldProps): JSX.Element {
+  const [typed, setTyped] = useState<string | null>(null);
+  return (
+    <label class="step-field">
+      {label}
+      <input
+        type="number"
+        inputMode="numeric"
+        min={0}
+        max={last}
+        value={typed ?? step}
+        onInput={(event) => setTyped(event.currentTarget.value)}
+        onChange={(event) => {
+          const { valueAsNumber } = event.currentTarget;
+          setTyped(null);
+          onStep(Number.isNaN(valueAsNumber) ? null : valueAsNumber);
+        }}
+      />
+    </label>
   );
 }
 

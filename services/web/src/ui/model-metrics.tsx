@@ -53,7 +53,7 @@ function Pool({ title, pool, latest, best, points }: PoolProps): JSX.Element {
         <tr>
           <th scope="col">{texts.model.metric}</th>
           <th scope="col" class="num">
-            {texts.model.latest(latest.step)}
+            {texts.model.atStep(latest.step)}
           </th>
           {best !== undefined && (
             <th scope="col" class="num">

@@ -1,7 +1,7 @@
 /** What a run will be, in figures and in sentences, for what the form says at this moment. */
 import type { JSX } from "preact";
 import type { Plan } from "../contract";
-import { roughly, whole } from "../format";
+import { whole } from "../format";
 import { stepsWithin } from "../time";
 import { texts } from "../texts";
 import { Icon } from "./bits";
@@ -42,7 +42,11 @@ function Figures({ plan, steps, maxMinutes }: { plan: Plan; steps: number; maxMi
         <Figure name={figures.batch} value={whole(plan.batch_size)} note={figures.batchNote} />
         <Figure name={figures.stepsPerEpoch} value={whole(plan.steps_per_epoch)} note={figures.stepsPerEpochNote} />
         <Figure name={figures.epochs} value={whole(plan.epochs)} note={figures.epochsNote(plan.steps)} />
-        <Figure name={figures.time} value={roughly(plan.estimated_seconds)} note={figures.timeNote(plan.accelerator)} />
+        <Figure
+          name={figures.time}
+          value={texts.roughly(plan.estimated_seconds)}
+          note={figures.timeNote(plan.accelerator)}
+        />
         <Figure
           name={figures.place}
           value={plan.place === null ? texts.none : texts.start.place(plan.place.position)}
