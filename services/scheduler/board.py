@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -354,16 +355,18 @@ def kind_of(job: Job) -> Kind:
     return job.view.starting_model, job.view.batch_size, job.accelerator
 
 
-def needs_of(starting_model: str, accelerator: Accelerator, requires: dict[str, str]) -> Needs:
-    """What a slot must have for a job of this starting model."""
+def needs_of(
+    starting_model: str, accelerator: Accelerator, batch_size: int, requires: Mapping[str, str] = MappingProxyType({})
+) -> Needs:
+    """What a slot must have for a job of this starting model at this batch."""
     model = STARTING_MODELS[starting_model]
     return Needs(
         accelerator=accelerator,
-        memory_bytes=model.memory_bytes[accelerator],
+        memory_bytes=model.memory_at(accelerator, batch_size),
         labels=tuple(sorted(requires.items())),
     )
 
 
 def needs_of_job(job: Job) -> Needs:
     """What a slot must have for this job."""
-    return needs_of(job.view.starting_model, job.accelerator, job.view.requires)
+    return needs_of(job.view.starting_model, job.accelerator, job.view.batch_size, job.view.requires)

@@ -7,7 +7,7 @@ sentences of a plan. Reserves and claims nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from math import ceil
 from statistics import median
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from services.scheduler import budget
 from services.scheduler.board import Board, kind_of, needs_of
-from services.scheduler.domain import Job
+from services.scheduler.domain import Job, RunKind
 from services.scheduler.estimate import Work, forecast_of
 from services.scheduler.plan import Needs, WaitingJob, can_hold, takes_jobs
 from services.scheduler.settings import SchedulerSettings
@@ -54,9 +54,10 @@ class Figures:
     ) -> Plan:
         """The figures of `steps` steps (None: the recommended number), without a place and the team's minutes. Raises UserError
         `bad_steps`."""
-        accelerator = self._accelerator(model, requires)
         train_frames = sum(dataset.train_frames for dataset in found)
-        batch_size = epochs.fitting_batch_size(model.batch_size[accelerator], train_frames)
+        accelerator, batch_size = self._kind(
+            model, requires, lambda kind: epochs.fitting_batch_size(model.batch_size[kind], train_frames)
+        )
         limits = self._settings
         recommended = epochs.recommended_steps(train_frames, batch_size, limits.min_steps, limits.max_steps)
         steps = self.steps(recommended if steps is None else steps)
@@ -100,12 +101,12 @@ class Figures:
     async def usual(self, team: str) -> tuple[WaitingJob, Work]:
         """A job as `team` would submit it that changes nothing on the form."""
         model = STARTING_MODELS[DEFAULT_STARTING_MODEL]
-        accelerator = self._accelerator(model, {})
+        accelerator, batch_size = self._kind(model, {}, lambda kind: model.batch_size[kind])
         steps = self._settings.default_steps
-        paces = await self._board.paces_of((model.key, model.batch_size[accelerator], accelerator))
+        paces = await self._board.paces_of((model.key, batch_size, accelerator))
         minutes = min(budget.default_max_minutes(steps * median(paces)), self._settings.max_minutes)
         work = self._work(steps, paces, 60 * minutes)
-        return self.waiting_job("", team, needs_of(model.key, accelerator, {}), work), work
+        return self.waiting_job("", team, needs_of(model.key, accelerator, batch_size), work), work
 
     async def wait(self, job: WaitingJob, work: Work) -> timedelta | None:
         """How long until it would likely start, None where that can't be said. Looked at closely only where it may matter."""
@@ -138,10 +139,14 @@ class Figures:
         no larger one."""
         view = job.view
         model = STARTING_MODELS[view.starting_model]
-        accelerator, batch_size = self._accelerator(model, view.requires), view.batch_size
-        if view.checkpoint is None:
-            fitting = epochs.fitting_batch_size(model.batch_size[accelerator], view.train_frames)
-            batch_size = min(fitting, batch_size) if "out_of_memory" in job.remedies else fitting
+
+        def batch_on(kind: Accelerator) -> int:
+            if view.checkpoint is not None:
+                return view.batch_size
+            fitting = epochs.fitting_batch_size(model.batch_size[kind], view.train_frames)
+            return min(fitting, view.batch_size) if "out_of_memory" in job.remedies else fitting
+
+        accelerator, batch_size = self._kind(model, view.requires, batch_on)
         fitted = replace(job, accelerator=accelerator, view=replace(view, batch_size=batch_size))
         if job.own_limit or kind_of(fitted) == kind_of(job):
             return fitted
@@ -244,11 +249,15 @@ class Figures:
                     "requires", f"A label's name and value are 1 to 40 of a-z, 0-9, '.', '_' and '-'; {word!r} isn't."
                 )
 
-    def _accelerator(self, model: StartingModel, requires: Mapping[str, str]) -> Accelerator:
-        """The best kind that a live trainer which takes jobs offers; the one that is expected where there is none."""
-        kinds: tuple[Accelerator, ...] = ("gpu", "cpu")
-        live = (kind for kind in kinds if self.has_capacity(needs_of(model.key, kind, dict(requires))))
-        return next(live, self._settings.expected_accelerator)
+    def _kind(
+        self, model: StartingModel, requires: Mapping[str, str], batch_on: Callable[[Accelerator], int]
+    ) -> RunKind:
+        """The best kind that a live trainer which takes jobs offers, with the batch that the job would have there; the one that
+        is expected where there is none."""
+        accelerators: tuple[Accelerator, ...] = ("gpu", "cpu")
+        kinds = [RunKind(accelerator, batch_on(accelerator)) for accelerator in accelerators]
+        live = (kind for kind in kinds if self.has_capacity(needs_of(model.key, *kind, requires)))
+        return next(live, next(kind for kind in kinds if kind.accelerator == self._settings.expected_accelerator))
 
     def _work(self, steps: int, paces: Sequence[float], max_seconds: float) -> Work:
         return Work(

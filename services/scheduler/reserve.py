@@ -129,11 +129,13 @@ class Reservations:
         return room, look
 
     def _unmet_since(self, job: WaitingJob) -> datetime | None:
-        """Since when a job has waited for a trainer of these needs and there was none; None where there is one, or no job."""
+        """Since when a job has waited for a trainer of this kind and none was there; None where one is there or none waits."""
         if self._figures.has_capacity(job.needs):
             return None
         waiting = self._board.snapshot(self._clock.now()).waiting
-        first = min((one.queued_at for one in waiting if one.needs == job.needs), default=None)
+        kind = job.needs.accelerator, job.needs.labels
+        alike = [one for one in waiting if (one.needs.accelerator, one.needs.labels) == kind]
+        first = min((one.queued_at for one in alike if not self._figures.has_capacity(one.needs)), default=None)
         there = self._board.last_able(job.needs)
         return first if first is None or there is None else max(first, there)
 

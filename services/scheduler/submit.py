@@ -97,7 +97,7 @@ class Submissions:
         )
         seconds = 60 * self._figures.minutes(request.max_minutes, plan.default_max_minutes)
         work = await self._figures.work(plan, seconds)
-        needs = needs_of(plan.starting_model, plan.accelerator, request.requires)
+        needs = needs_of(plan.starting_model, plan.accelerator, plan.batch_size, request.requires)
         job = self._figures.waiting_job("", who.team, needs, work)
         room, look = await self._reservations.room(job, Asker.of(who), work)
         plan = msgspec.structs.replace(plan, minutes_left=look.left / 60)
@@ -233,7 +233,7 @@ class Submissions:
         )
         seconds = 60 * self._figures.minutes(wanted.max_minutes, plan.default_max_minutes)
         work = await self._figures.work(plan, seconds)
-        needs = needs_of(plan.starting_model, plan.accelerator, wanted.requires)
+        needs = needs_of(plan.starting_model, plan.accelerator, plan.batch_size, wanted.requires)
         waiting = self._figures.waiting_job(wanted.job_id, who.team, needs, work)
         refused = await self._reservations.reserve(waiting, Asker.of(who), work, seconds)
         if refused is not None and wanted.when_room:

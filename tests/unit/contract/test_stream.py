@@ -8,6 +8,7 @@ from typing import get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from shared.contract import stream
 from shared.contract.events import AnnouncementsChanged, DatasetCreated, JobChanged, QueueMoved, TeamChanged
@@ -135,3 +136,14 @@ def test_starting_models_are_listed_by_their_own_key() -> None:
         for figures in (model.batch_size, model.seconds_per_step, model.memory_bytes):
             assert set(figures) == {"cpu", "gpu"}
             assert min(figures.values()) > 0
+
+
+@pytest.mark.parametrize(("batch_size", "gigabytes"), [(4, 1.6), (8, 2.2), (16, 3.5), (32, 6.1)])
+def test_the_memory_of_a_run_follows_its_batch_as_it_was_measured(batch_size: int, gigabytes: float) -> None:
+    model = STARTING_MODELS[DEFAULT_STARTING_MODEL]
+    measured = replace(
+        model, batch_size={"cpu": 8, "gpu": 8}, memory_bytes={"cpu": 2_200_000_000, "gpu": 4_000_000_000}
+    )
+    assert measured.memory_at("cpu", batch_size) == pytest.approx(gigabytes * 1e9, abs=0.06e9)
+    for accelerator, full in model.batch_size.items():
+        assert model.memory_at(accelerator, full) == model.memory_bytes[accelerator]

@@ -43,7 +43,7 @@ def test_when_a_team_was_last_given_a_slot_is_told_apart_by_what_its_jobs_need()
     board.put(orders.assign(of_pool(queued("b"), "y"), "t2", after(20)).job)
     late = orders.assign(of_pool(queued("c"), "x"), "t1", after(30)).job
     board.put(late)
-    x, y = (needs_of(late.view.starting_model, "cpu", {"pool": pool}) for pool in "xy")
+    x, y = (needs_of(late.view.starting_model, "cpu", 8, {"pool": pool}) for pool in "xy")
     assert board.standings(NOW)["demo"].served == {x: after(30), y: after(20)}
     # An end says the same as the beginning did, and of a model that is gone nothing.
     ended = orders.enforce(orders.stop(with_checkpoint(running(late)), after(40)).job, 1, after(70)).job
@@ -57,7 +57,7 @@ def test_when_a_team_was_last_given_a_slot_is_told_apart_by_what_its_jobs_need()
 
 
 def test_a_slot_was_last_there_when_its_trainer_last_took_jobs() -> None:
-    board, needs = a_board(), needs_of(queued().view.starting_model, "cpu", {})
+    board, needs = a_board(), needs_of(queued().view.starting_model, "cpu", 8)
     assert board.last_able(needs) is None
     board.heard(trainer(seen_at=after(10)))
     board.heard(trainer("t2", seen_at=after(20), memory_bytes=1 << 30))

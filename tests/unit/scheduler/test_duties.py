@@ -191,12 +191,12 @@ async def test_an_action_that_comes_too_late_is_looked_at_again() -> None:
 def _waiting(job_id: str) -> WaitingJob:
     job = queued(job_id)
     assert job.view.queued_at is not None
-    needs = needs_of(job.view.starting_model, "cpu", {})
+    needs = needs_of(job.view.starting_model, "cpu", 8)
     return WaitingJob(id=job_id, team="demo", queued_at=job.view.queued_at, needs=needs)
 
 
 async def test_a_waiting_job_that_moved_on_keeps_no_other_from_being_looked_at() -> None:
-    why = lacking(needs_of(queued().view.starting_model, "cpu", {}))
+    why = lacking(needs_of(queued().view.starting_model, "cpu", 8))
     waiting = [queued("a"), queued("b")]
     jobs, changed, term = Jobs(*waiting), list[str](), [None, 1]
     jobs.refusals["a"] = Stale("it was assigned")

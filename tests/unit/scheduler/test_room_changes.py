@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.scheduler.budget import balance
 from services.scheduler.domain import Job
@@ -160,6 +161,13 @@ def test_a_job_that_goes_on_keeps_its_batch_on_another_kind_of_trainer() -> None
         job = room.job(job_id)
         assert (job.accelerator, job.view.batch_size, attempt.assign.batch_size) == ("cpu", 32, 32)
         assert attempt.assign.known_step == 100
+        # At that batch it needs more memory than CPU runs otherwise do.
+        await new.crash()
+        await room.crew.join(1, memory_bytes=6_000_000_000).come_back()
+        await asyncio.sleep(LEASE + 10)
+        reason = room.job(job_id).view.reason
+        assert reason is not None
+        assert "needs a CPU trainer with 6.9 GB of memory" in reason.message
         assert not room.watch.wrong
 
     play(scene)
@@ -304,6 +312,47 @@ def test_a_job_that_can_never_save_anything_in_the_labs_hours_is_refused_at_once
             await room.crew.join(1, accelerator="gpu").come_back()
             await asyncio.sleep(10)
             assert (room.job(job.view.id).view.state, room.job(job.view.id).accelerator) == (JobState.QUEUED, "gpu")
+        assert not room.watch.wrong
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("pictures", "expected"), [(120, "no_capacity"), (20, None)])
+def test_a_small_gpu_holds_a_run_whose_batch_is_small(pictures: int, expected: str | None) -> None:
+    async def scene() -> None:
+        room = Room()
+        views = room.plant.datasets.views
+        views["data-1"] = replace(views["data-1"], train_frames=pictures)
+        await asyncio.sleep(1)
+        await room.crew.join(1, accelerator="gpu", memory_bytes=3_000_000_000).come_back()
+        job = await room.submit()
+        assert code_of(job) == expected
+        if expected is None:
+            assert (job.accelerator, job.view.batch_size) == ("gpu", 16)
+            await asyncio.sleep(2)
+            assert room.job(job.view.id).view.state is JobState.PREPARING
+        assert not room.watch.wrong
+
+    play(scene)
+
+
+def test_a_run_with_half_its_batch_needs_less_memory() -> None:
+    async def scene() -> None:
+        room = Room()
+        await asyncio.sleep(1)
+        large = room.crew.join(1, accelerator="gpu", memory_bytes=4_000_000_000)
+        await large.come_back()
+        job_id = (await room.submit()).view.id
+        await asyncio.sleep(2)
+        (attempt,) = large.held.values()
+        await large.work(attempt)
+        small = room.crew.join(1, accelerator="gpu", memory_bytes=3_000_000_000)
+        await small.come_back()
+        await large.work(attempt, failure="out_of_memory")
+        await large.crash()
+        await asyncio.sleep(2 * LEASE + 2)
+        job = room.job(job_id)
+        assert (job.view.trainer, job.view.batch_size) == (small.id, 16)
         assert not room.watch.wrong
 
     play(scene)
