@@ -23,7 +23,7 @@ from services.scheduler.hours import LabHours
 from services.scheduler.open_time import OpenTime
 from services.scheduler.orders import problem_of
 from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob, can_hold
-from services.scheduler.store import JobStore, TrainerStore
+from services.scheduler.store import JobStore, Spent, TrainerStore, spent_by
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
 from shared.runtime.clock import Clock
@@ -105,18 +105,22 @@ class Board:
         self.trainers = {}
         for trainer in trainers:
             self.heard(trainer)
-        for job in sorted(ended, key=lambda job: job.view.ended_at or now):
-            self._charge(job)
+        for spent in sorted(ended, key=lambda spent: spent.ended_at):
+            self._charge(spent)
         for job in alive:
             self.put(job)
         self._loaded_at = self._clock.monotonic()
 
     async def refresh(self) -> None:
-        """See the class."""
+        """See the class. Everything is read once; from then on what has changed."""
         async with self._loading:
-            old = self._loaded_at is None or self._clock.monotonic() - self._loaded_at > _FRESH_SECONDS
-            if old and not self.live:
+            if self.live:
+                return
+            if self._loaded_at is None:
                 await self._load()
+            elif self._clock.monotonic() - self._loaded_at > _FRESH_SECONDS:
+                await self.compare()
+                self._loaded_at = self._clock.monotonic()
 
     async def compare(self) -> list[str]:
         """Read again what is otherwise in the store than here; the ids of those jobs. None is the rule: each is a write that we
@@ -152,7 +156,7 @@ class Board:
         self._active.pop(job_id, None)
         if job.view.state in TERMINAL:
             if self._jobs.pop(job_id, None) is not None:
-                self._charge(job)
+                self._charge(spent_by(job, self._clock.now()))
                 self._outdated.add(kind_of(job))
             return
         self._jobs[job_id] = job
@@ -163,7 +167,7 @@ class Board:
         elif job.view.state in ASSIGNED:
             self._active[job_id] = self._active_job(job)
             if job.assigned_at is not None:
-                self._serve(job, job.assigned_at)
+                self._serve(job.view.team, needs_of_job(job), job.assigned_at)
 
     def heard(self, trainer: Trainer) -> None:
         """A trainer as its heartbeat just told, or as the store has it."""
@@ -330,18 +334,17 @@ class Board:
             pausable=view.state in PAUSABLE and job.pause_requested_at is None,
         )
 
-    def _serve(self, job: Job, at: datetime) -> None:
-        if job.view.starting_model not in STARTING_MODELS:
-            return  # an old run of a model that nobody can ask for any more
-        served, needs = self._served[job.view.team], needs_of_job(job)
+    def _serve(self, team: str, needs: Needs, at: datetime) -> None:
+        served = self._served[team]
         served[needs] = max(at, served.get(needs, at))
 
-    def _charge(self, job: Job) -> None:
-        view = job.view
-        if view.attempts:
-            self._serve(job, view.attempts[-1].assigned_at)
-        if view.used_seconds and view.ended_at is not None:
-            self._usage[view.team] = (self._decayed(view.team, view.ended_at) + view.used_seconds, view.ended_at)
+    def _charge(self, spent: Spent) -> None:
+        # An old run may be of a model that nobody can ask for any more.
+        if spent.served_at is not None and spent.starting_model in STARTING_MODELS:
+            needs = needs_of(spent.starting_model, spent.accelerator, spent.batch_size, spent.requires)
+            self._serve(spent.team, needs, spent.served_at)
+        if spent.used_seconds:
+            self._usage[spent.team] = (self._decayed(spent.team, spent.ended_at) + spent.used_seconds, spent.ended_at)
 
     def _decayed(self, team: str, now: datetime) -> float:
         """Charged seconds, each half of itself after a half-life. Seconds charged after `now` count in full."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import msgspec
 from msgspec.structs import replace
 
 from services.scheduler.budget import Account
@@ -40,6 +41,29 @@ _CONFLICTS = 20
 # What `is_over` looks at.
 ABOUT = ("view.state", "view.attempt")
 _ALIVE = frozenset(JobState) - TERMINAL
+_SPENT = dict.fromkeys(
+    (
+        "accelerator",
+        *(
+            f"view.{name}"
+            for name in ("team", "starting_model", "batch_size", "requires", "used_seconds", "ended_at", "attempts")
+        ),
+    ),
+    1,
+)
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job took from its team's share: seconds, until when, and when it was last given a slot, of which kind."""
+
+    team: str
+    starting_model: str
+    accelerator: Accelerator
+    batch_size: int
+    requires: dict[str, str]
+    served_at: datetime | None
+    used_seconds: int
+    ended_at: datetime
 
 
 class JobStore:
@@ -153,10 +177,11 @@ class JobStore:
         cursor = self.collection.find(where).sort("view.created_at", ASCENDING)
         return [_job(document) async for document in cursor]
 
-    async def ended_since(self, since: datetime) -> list[Job]:
-        """Jobs that ended since then and used some seconds."""
-        cursor = self.collection.find({"view.ended_at": {"$gte": since}, "view.used_seconds": {"$gt": 0}})
-        return [_job(document) async for document in cursor]
+    async def ended_since(self, since: datetime) -> list[Spent]:
+        """What was spent by jobs that ended since then and used some seconds. Of each no more is read than that: there are a
+        season's."""
+        cursor = self.collection.find({"view.ended_at": {"$gte": since}, "view.used_seconds": {"$gt": 0}}, _SPENT)
+        return [_spent(document) async for document in cursor]
 
     async def of_team(self, team: str) -> list[Job]:
         """A team's jobs that have not ended."""
@@ -304,6 +329,36 @@ def merged_leases(known: Sequence[Lease], held: Sequence[Lease], now: datetime, 
 def _document(job: Job) -> Document:
     document = to_document(job)
     return {"_id": document["view"].pop("id"), **document}
+
+
+def spent_by(job: Job, now: datetime) -> Spent:
+    """What a job took that has ended, if only just."""
+    view = job.view
+    return Spent(
+        team=view.team,
+        starting_model=view.starting_model,
+        accelerator=job.accelerator,
+        batch_size=view.batch_size,
+        requires=view.requires,
+        served_at=view.attempts[-1].assigned_at if view.attempts else None,
+        used_seconds=view.used_seconds or 0,
+        ended_at=view.ended_at or now,
+    )
+
+
+def _spent(document: Document) -> Spent:
+    view = document["view"]
+    attempts = view["attempts"]
+    return Spent(
+        team=view["team"],
+        starting_model=view["starting_model"],
+        accelerator=document["accelerator"],
+        batch_size=view["batch_size"],
+        requires=view.get("requires", {}),
+        served_at=attempts[-1]["assigned_at"] if attempts else None,
+        used_seconds=view["used_seconds"],
+        ended_at=view["ended_at"],
+    )
 
 
 def _job(document: Document) -> Job:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any, cast
 
 from msgspec.structs import replace
 
-from services.scheduler import orders
+from services.scheduler import facts, orders
 from services.scheduler.board import Board, needs_of
 from services.scheduler.domain import Job
-from tests.unit.scheduler.samples import NOW, after, queued, running, trainer, with_checkpoint
+from services.scheduler.store import JobStore, TrainerStore
+from shared.contract.jobs import JobState
+from shared.contract.wire import Envelope
+from tests.support.memory_store import MemoryStore, Moment
+from tests.unit.scheduler.samples import NOW, after, queued, running, started, trainer, with_checkpoint
 from tests.unit.scheduler.test_duties import Clock
 
 
-def a_board() -> Board:
-    """One that is live and empty."""
-    nothing = cast(Any, None)
+def a_board(jobs: Any = None, trainers: Any = None, clock: Any = None) -> Board:
+    """One that is empty."""
     return Board(
-        jobs=nothing,
-        trainers=nothing,
-        clock=Clock(),
+        jobs=jobs,
+        trainers=trainers,
+        clock=clock or Clock(),
         lease=timedelta(seconds=25),
         half_life=timedelta(hours=24),
         hours=None,
@@ -67,3 +71,42 @@ def test_a_slot_was_last_there_when_its_trainer_last_took_jobs() -> None:
     for leaving in (trainer(seen_at=after(50), draining=True), trainer(seen_at=after(60), drain_asked=True)):
         board.heard(leaving)
     assert board.last_able(needs) == after(40)
+
+
+async def test_a_scheduler_that_does_not_plan_reads_all_once_and_then_what_has_changed() -> None:
+    memory, looks, seconds = MemoryStore(), Counter[str](), 0.0
+
+    class Ticking(Clock):
+        def monotonic(self) -> float:
+            return seconds
+
+    async def count(moment: Moment, operation: str, collection: str) -> None:
+        looks[operation] += moment == "before" and collection == "jobs"
+
+    jobs = JobStore(memory.database(), lambda body, _: Envelope(id="e", time=NOW, source="s", team="demo", body=body))
+    watching = JobStore(memory.database(count), cast(Any, None))
+    board = a_board(jobs=watching, trainers=TrainerStore(memory.database()), clock=Ticking())
+    assigned = orders.assign(queued("early"), "t1", after(10)).job
+    early = orders.stop(with_checkpoint(running(assigned)), after(40)).job
+    await jobs.insert(orders.enforce(early, 1, after(70)).job)
+    await jobs.insert(queued("late"))
+    await board.refresh()
+    used = board.standings(NOW)["demo"].usage_seconds
+    assert (used, [job.view.id for job in board.jobs()]) == (50.0, ["late"])
+    looks.clear()
+    await board.refresh()
+    assert not +looks, "it is fresh"
+    given = await jobs.apply(queued("late"), orders.assign(queued("late"), "t1", after(80)))
+    seconds += 2
+    await board.refresh()
+    assert [job.view.state for job in board.jobs()] == [JobState.PREPARING]
+    assert +looks == {"find": 1, "find_one": 1}, "versions, and the one that has changed"
+    assert given is not None
+    begun = await jobs.apply(given, facts.started(given, 1, started()))
+    assert begun is not None
+    stopped = await jobs.apply(begun, orders.stop(with_checkpoint(begun), after(130)))
+    assert stopped is not None
+    await jobs.apply(stopped, orders.enforce(stopped, 1, after(170)))
+    seconds += 2
+    await board.refresh()
+    assert (board.standings(after(170))["demo"].usage_seconds > used + 49, list(board.jobs())) == (True, [])
