@@ -176,9 +176,10 @@ class Figures:
         now, lease = self._clock.now(), timedelta(seconds=self._settings.lease_seconds)
         return any(takes_jobs(one, lease, now) and can_hold(one, needs) for one in self._board.trainers.values())
 
-    def too_slow(self, job: WaitingJob) -> Reason | None:
-        """Why a job can't ever reach its first checkpoint in the lab's hours, None where it can."""
-        window = self._board.longest_window(self._clock.now())
+    def too_slow(self, job: WaitingJob, window: float) -> Reason | None:
+        """Why a job can't ever reach its first checkpoint in the lab's hours, which leave `window` seconds in a row at most.
+
+        None where it can."""
         # A round of planning may come that much after the lab has opened.
         if job.first_checkpoint_seconds + self._settings.plan_seconds <= window:
             return None

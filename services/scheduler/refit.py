@@ -21,7 +21,6 @@ from services.scheduler.reserve import Reservations
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import JobStore
 from shared.contract.errors import Stale
-from shared.contract.jobs import JobState
 from shared.contract.views import Reason
 from shared.runtime import log
 from shared.runtime.clock import Clock
@@ -61,34 +60,40 @@ class Refitter:
         term = self._term()
         if term is None or not self._board.live:
             return
-        if self._clock.now() - self._board.listening_since <= self._lease:
+        now = self._clock.now()
+        if now - self._board.listening_since <= self._lease:
             return  # who is there isn't known yet
-        for job in list(self._board.jobs()):
-            if job.view.state is not JobState.QUEUED or orders.problem_of(job) is not None:
+        waiting, window = self._board.snapshot(now).waiting, self._board.longest_window(now)
+        # A queue may be long, but knows only a few needs.
+        held = {needs for needs in {one.needs for one in waiting} if self._figures.has_capacity(needs)}
+        for one in waiting:
+            job = self._board.find(one.id)
+            if job is None:
                 continue
             try:
-                await self._look(job, term)
+                if one.needs in held:
+                    await self._explain(job, self._figures.too_slow(one, window), term)
+                else:
+                    await self._without_trainer(job, window, term)
             except Stale as why:
                 self._log.info("job.moved_on", job=job.view.id, why=str(why))
 
-    async def _look(self, job: Job, term: int) -> None:
-        """Make a waiting job over, or say why it can't start, where that isn't so yet. Raises Stale."""
-        needs = needs_of_job(job)
+    async def _without_trainer(self, job: Job, window: float, term: int) -> None:
+        """Make a waiting job over, or say why it can't start. Raises Stale."""
+        why: Reason | None = lacking(needs_of_job(job))
+        fitted = await self._figures.refitted(job) if self._given_up(job) else job
+        needs = needs_of_job(fitted)
         if self._figures.has_capacity(needs):
-            why = self._too_slow(job)
-        else:
-            why = lacking(needs)
-            fitted = await self._figures.refitted(job) if self._given_up(job) else job
-            if self._figures.has_capacity(needs_of_job(fitted)) and self._too_slow(fitted) is None:
+            there = self._figures.waiting_job(job.view.id, job.view.team, needs, self._board.work(fitted))
+            if self._figures.too_slow(there, window) is None:
                 why = await self._make_over(job, fitted, term)
                 if why is None:
                     return
+        await self._explain(job, why, term)
+
+    async def _explain(self, job: Job, why: Reason | None, term: int) -> None:
         if job.view.reason != why:
             await self._write(job, lambda job: orders.explain(job, why, term=term))
-
-    def _too_slow(self, job: Job) -> Reason | None:
-        view, work = job.view, self._board.work(job)
-        return self._figures.too_slow(self._figures.waiting_job(view.id, view.team, needs_of_job(job), work))
 
     async def _make_over(self, job: Job, fitted: Job, term: int) -> Reason | None:
         """Why it can't be, if it would take more minutes than there are. Raises Stale."""
@@ -114,5 +119,6 @@ class Refitter:
     def _given_up(self, job: Job) -> bool:
         """Whether no trainer that could hold the job has been there for so long that none is likely to come."""
         assert job.view.queued_at is not None
-        there = self._board.last_able(needs_of_job(job)) or job.view.queued_at
-        return self._clock.now() - max(there, job.view.queued_at) > self._patience
+        # While nobody could be heard, nobody was missing.
+        since = max(job.view.queued_at, self._board.listening_since)
+        return self._clock.now() - max(since, self._board.last_able(needs_of_job(job)) or since) > self._patience

@@ -121,7 +121,7 @@ class Reservations:
             pause=look.pause,
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
-            too_slow=self._figures.too_slow(job),
+            too_slow=self._figures.too_slow(job, self._board.longest_window(now)),
             estimated_wait=await self._figures.wait(job, work) if limits.max_wait_seconds else None,
             max_wait=timedelta(seconds=limits.max_wait_seconds) if limits.max_wait_seconds else None,
             cap_seconds=look.member_left if asker.capped else None,
@@ -134,10 +134,14 @@ class Reservations:
             return None
         waiting = self._board.snapshot(self._clock.now()).waiting
         kind = job.needs.accelerator, job.needs.labels
-        alike = [one for one in waiting if (one.needs.accelerator, one.needs.labels) == kind]
-        first = min((one.queued_at for one in alike if not self._figures.has_capacity(one.needs)), default=None)
-        there = self._board.last_able(job.needs)
-        return first if first is None or there is None else max(first, there)
+        alike = {one.needs for one in waiting if (one.needs.accelerator, one.needs.labels) == kind}
+        unmet = {needs for needs in alike if not self._figures.has_capacity(needs)}
+        first = min((one.queued_at for one in waiting if one.needs in unmet), default=None)
+        if first is None:
+            return None
+        # While nobody could be heard, nobody was missing.
+        heard = self._board.listening_since if self._board.live else first
+        return max(first, heard, self._board.last_able(job.needs) or first)
 
     def _earliest_refund(self, team: str, now: datetime) -> datetime | None:
         """When the team's first running job may give minutes back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, cast
 
 import pytest
@@ -85,6 +86,9 @@ class BoardOf:
 
     def jobs(self) -> list[Job]:
         return list(self.on_it.values())
+
+    def longest_window(self, _: object) -> float:
+        return inf
 
     def last_able(self, _: object) -> datetime | None:
         return None
@@ -202,6 +206,13 @@ async def test_a_waiting_job_that_moved_on_keeps_no_other_from_being_looked_at()
     jobs.refusals["a"] = Stale("it was assigned")
     board = BoardOf(*waiting)
     board.listening_since = NOW - timedelta(hours=1)
+    board.seen = Snapshot(
+        waiting=[_waiting(name) for name in ("gone", "a", "b")],
+        active=[],
+        trainers=[],
+        listening_since=NOW,
+        lease=timedelta(seconds=25),
+    )
 
     class NoCapacity:
         def has_capacity(self, _: object) -> bool:

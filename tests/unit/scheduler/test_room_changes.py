@@ -107,6 +107,31 @@ def test_a_trainer_is_expected_from_when_the_last_one_was_there_not_from_when_a_
     play(scene)
 
 
+def test_while_the_scheduler_was_away_no_trainer_was_missing() -> None:
+    async def scene() -> None:
+        room = Room(expect_trainers_seconds=300, expected_accelerator="gpu")
+        await asyncio.sleep(1)
+        gpu = room.crew.join(1, accelerator="gpu")
+        await gpu.come_back()
+        await room.submit(steps=8000, max_minutes=120)
+        waits = (await room.submit()).view.id
+        await room.process.kill()
+        await gpu.crash()
+        await asyncio.sleep(400)
+        room.process = room.plant.start("b")
+        await asyncio.sleep(3 * LEASE)
+        assert code_of(room.job(waits)) == "no_capacity"
+        assert code_of(await room.submit()) is None
+        await room.crew.join(1).come_back()
+        await asyncio.sleep(200)
+        assert room.job(waits).accelerator == "gpu"
+        await asyncio.sleep(200)
+        assert room.job(waits).accelerator == "cpu"
+        assert not room.watch.wrong
+
+    play(scene)
+
+
 @pytest.mark.parametrize(("before", "after", "batch"), [("cpu", "gpu", 32), ("gpu", "cpu", 8)])
 def test_a_job_is_made_over_for_the_kind_of_trainer_that_took_the_place_of_its_own(
     before: Accelerator, after: Accelerator, batch: int
