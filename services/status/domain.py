@@ -38,7 +38,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # What these changes mean is in the notice that came with them.
-_TOLD_BY_NOTICE = frozenset({"noticed", "pause", "requeued"})
+_TOLD_BY_NOTICE = frozenset({"noticed", "pause", "refitted", "requeued"})
 
 
 def history_entry(event: str, at: datetime, changed: JobChanged) -> HistoryEntry:

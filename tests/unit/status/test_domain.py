@@ -51,6 +51,11 @@ def progress(step: int = 1, attempt: int = 1) -> Progress:
         ("exported", job(export=EXPORT), "Exported at step 1000: float32, float16."),
         ("noticed", job(notices=[Reason(code="a", message="A."), Reason(code="b", message="B.")]), "B."),
         ("requeued", job(notices=[Reason(code="nan_loss_retried", message="It goes on.")]), "It goes on."),
+        (
+            "refitted",
+            job(notices=[Reason(code="refitted", message="It waits for a CPU trainer.")]),
+            "It waits for a CPU trainer.",
+        ),
         ("pause", job(notices=[Reason(code="lab_hours", message="The lab is closed.")]), "The lab is closed."),
         ("priority", job(priority=5), "An operator gave it the priority 5."),
     ],
