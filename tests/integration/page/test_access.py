@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import urllib.request
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -36,6 +39,15 @@ _PAGES = (
     "operators/audit",
 )
 _THEMES: tuple[Theme, ...] = ("light", "dark")
+# Notes which scripts SharedWorkers are made from.
+_WORKERS = """
+window.workers = [];
+const Real = window.SharedWorker;
+window.SharedWorker = function (url, options) {
+  window.workers.push(String(url));
+  return new Real(url, options);
+};
+"""
 # Sums every layout shift that no input has caused.
 _SHIFTS = """
 window.shifts = 0;
@@ -133,13 +145,21 @@ def test_a_change_of_state_is_spoken(page: Page, room: Room) -> None:
 def test_the_first_load_is_light(browser: Browser, doors: dict[Role, Gateway]) -> None:
     """Everything until the page is live, as it is sent: under 150 kB."""
     with browser.new_context() as context:
+        context.add_init_script(_WORKERS)
         page = context.new_page()
         sizes: dict[str, int] = {}
         page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))
         page.goto(doors["viewer"].url)
         expect(page.get_by_test_id("connection")).to_contain_text("Live", timeout=SOON)
-        loaded = {url: size for url, size in sizes.items() if "/api/" not in url}
-        assert loaded
+        # Nobody tells a test what a SharedWorker loads: its script is asked for once more, as a browser does.
+        (worker,) = page.evaluate("window.workers")
+        request = urllib.request.Request(urljoin(page.url, worker), headers={"Accept-Encoding": "gzip"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            sizes[request.full_url] = len(answer.read())
+        loaded = {url.rpartition("/")[2]: size for url, size in sizes.items() if "/api/" not in url}
+        kinds = sorted(re.sub(r"-[^.]*", "", name) for name in loaded)
+        assert kinds == ["", "icon.svg", "index.css", "index.js", "inter.woff2", "theme.js", "worker.js"], loaded
         assert sum(loaded.values()) < 150_000, loaded
 
 

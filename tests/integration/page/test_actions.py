@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -121,7 +124,7 @@ def test_a_viewer_sees_all_and_changes_nothing(page: Page, room: Room) -> None:
     expect(page.get_by_test_id("start-submit")).to_be_disabled()
 
 
-def test_graphs_zoom_with_a_mouse_or_without_one_compare_and_give_a_file(page: Page, room: Room) -> None:
+def test_graphs_zoom_with_a_mouse_or_without_one_and_compare(page: Page, room: Room) -> None:
     first = room.do(room.scenes.succeeded("Graphed"))
     room.do(room.scenes.succeeded("Beside it"))
     page.goto(f"{page.url.split('#')[0]}#/models/{first}/graphs")
@@ -174,12 +177,57 @@ def test_graphs_zoom_with_a_mouse_or_without_one_compare_and_give_a_file(page: P
     begin.press("Enter")
     expect(begin).to_have_value("450")
     expect(end).to_have_value("600")
+
+
+def test_graphs_follow_the_pointer_smooth_stretch_and_give_a_file(page: Page, room: Room) -> None:
+    job_id = room.do(room.scenes.succeeded("Pointed at"))
+    page.goto(f"{page.url.split('#')[0]}#/models/{job_id}/graphs")
+    losses = page.get_by_test_id("graphs-loss")
+    expect(losses.locator("canvas")).to_have_count(4, timeout=SOON)
     with page.expect_download(timeout=SOON) as download:
         page.get_by_test_id("download-csv").click()
-    assert download.value.suggested_filename == "Graphed-metrics.csv"
-    lines = download.value.path().read_text().splitlines()
-    assert len(lines) == 1 + 2 * 6
-    assert lines[0].startswith("model,step,saved_at,stepping_seconds,training Loss/total_loss") or "Loss/" in lines[0]
+    assert download.value.suggested_filename == "Pointed-at-metrics.csv"
+    header, *rows = csv.reader(download.value.path().read_text().splitlines())
+    assert header[:4] == ["model", "step", "saved_at", "stepping_seconds"]
+    kinds = ("classification_loss", "localization_loss", "regularization_loss", "total_loss")
+    trained = [*(f"Loss/{kind}" for kind in kinds), "learning_rate", "steps_per_sec"]
+    assert header[4 : 4 + len(trained)] == [f"training {name}" for name in trained]
+    assert all(name.startswith("evaluation ") for name in header[4 + len(trained) :])
+    asked = page.request.get(f"{page.url.split('#')[0]}api/models/{job_id}/metrics").json()["metrics"]
+    written = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [int(row["step"]) for row in written] == [100, 200, 300, 400, 500, 600]
+    for row, point in zip(written, asked, strict=True):
+        for pool in ("training", "evaluation"):
+            assert {name: float(row[f"{pool} {name}"]) for name in point[pool]} == point[pool]
+
+    chart = losses.locator(".chart").filter(has=page.get_by_role("heading", name="total_loss"))
+    plot, others = chart.locator(".u-over"), page.get_by_test_id("graphs-rate").locator(".legend-step")
+    plot.scroll_into_view_if_needed()
+    total = {int(row["step"]): float(row["training Loss/total_loss"]) for row in written}
+
+    def pointed(step: int) -> tuple[str, float]:
+        """The loss that the legend tells of a step, and how far down its point is, in pixels."""
+        box = plot.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] * step / 600 - 1, box["y"] + box["height"] / 2)
+        expect(chart.locator(".legend-step")).to_have_text(f"Step {step}")
+        expect(others.first).to_have_text(f"Step {step}")
+        down = chart.locator(".u-cursor-pt").first.evaluate("dot => new DOMMatrix(getComputedStyle(dot).transform).m42")
+        return chart.get_by_role("button", name="Training").locator(".number").inner_text(), down
+
+    def share(down: Callable[[int], float]) -> float:
+        """Of the way that the loss has gone down until step 600, the part until step 300."""
+        return (down(300) - down(100)) / (down(600) - down(100))
+
+    assert [pointed(step)[0] for step in total] == [f"{loss:#.4g}" for loss in total.values()]
+    assert share(lambda step: pointed(step)[1]) == pytest.approx(share(lambda step: -total[step]), abs=0.03)
+    page.get_by_label("Smoothing").fill("0.5")
+    smooth = (4 * total[300] + 2 * total[200] + total[100]) / 7  # each weighs half as much as the one after it
+    assert pointed(300)[0] == f"{smooth:#.4g}"
+    page.get_by_label("Smoothing").fill("0")
+    page.get_by_label("Logarithmic").check()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")  # it is drawn anew
+    assert share(lambda step: pointed(step)[1]) == pytest.approx(share(lambda step: -math.log(total[step])), abs=0.05)
 
 
 def test_export_gives_files_with_sizes_labels_and_code(page: Page, room: Room) -> None:

@@ -45,13 +45,13 @@ def test_a_mentor_adds_somebody_changes_the_role_and_removes_them(page: Page, ro
     page.get_by_test_id("member-add").click()
     token = page.get_by_test_id("member-token").locator("pre")
     expect(token).not_to_be_empty(timeout=SOON)
-    members.get_by_label("Role of Grace").select_option("viewer")
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and answer.ok, timeout=SOON):
+        members.get_by_label("Role of Grace").select_option("viewer")
 
     async def role() -> str:
         answer = await room.platform.api("GET", "/team")
         return next((str(one["role"]) for one in answer["members"] if one["name"] == "Grace"), "gone")
 
-    page.wait_for_timeout(500)
     assert room.do(role()) == "viewer"
     members.get_by_role("button", name="Remove Grace").click()
     page.get_by_test_id("confirm-button").click()
