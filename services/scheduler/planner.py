@@ -7,6 +7,7 @@ else, with the term of the scheduler that plans, so that two that plan at once c
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from services.scheduler import orders
 from services.scheduler.board import Board
@@ -53,26 +54,36 @@ class Planner:
 
     async def round(self) -> None:
         """See the class."""
-        term = self._term()
-        if term is None or not self._board.live or not self._can_hear() or self._clock_jumped():
-            self._board.listening_since = self._clock.now()
-            return
+        # The time before anything else: however long this process sleeps after it, nobody's silence grows by that.
+        now, term = self._clock.now(), self._term()
         try:
-            await self._plan(term)
+            whole = term is not None and self._may_judge(term) and await self._plan(term, now)
         except Exception:
             self._board.listening_since = self._clock.now()
             raise
+        if not whole:
+            self._board.listening_since = self._clock.now()
+
+    def _may_judge(self, term: int) -> bool:
+        """Whether what this scheduler believes of the trainers can be trusted: it plans in this term, and facts reach it. To
+        be asked again after whatever it waited for, as it may have slept through a lease there."""
+        return not self._clock_jumped() and self._term() == term and self._board.live and self._can_hear()
 
     def _clock_jumped(self) -> bool:
-        """Whether the wall clock, by which silence is told, was set or stood still since the last round."""
+        """Whether the wall clock, by which silence is told, was set or stood still since the last look."""
         wall, steady = self._clock.now(), self._clock.monotonic()
         before, self._looked_at = self._looked_at, (wall, steady)
         return abs((wall - before[0]).total_seconds() - (steady - before[1])) > _JUMP_SECONDS
 
-    async def _plan(self, term: int) -> None:
+    async def _plan(self, term: int, now: datetime) -> bool:
+        """Plan by what was known at `now`; False where the round was broken off."""
         await self._board.know_paces()
-        now = self._clock.now()
+        if not self._may_judge(term):
+            return False
         for action in plan(self._board.snapshot(now), now):
+            if isinstance(action, Lose | Enforce) and not self._may_judge(term):
+                self._log.warning("planner.unsure", action=repr(action))
+                return False
             try:
                 job = await self._jobs.decide(
                     action.job_id, self._decision(action, term), known=self._board.find(action.job_id)
@@ -86,6 +97,7 @@ class Planner:
                 continue
             self._tell(action, job)
             self._changed(job)
+        return True
 
     def _decision(self, action: Action, term: int) -> Callable[[Job], Change]:
         now = self._clock.now()
