@@ -80,14 +80,16 @@ class Planner:
         await self._board.know_paces()
         if not self._may_judge(term):
             return False
-        for action in plan(self._board.snapshot(now), now):
+        actions = plan(self._board.snapshot(now), now)
+        # While the first of them are written, the jobs of the others may change.
+        looked_at = [self._board.find(action.job_id) for action in actions]
+        for action, known in zip(actions, looked_at, strict=True):
             if isinstance(action, Lose | Enforce) and not self._may_judge(term):
                 self._log.warning("planner.unsure", action=repr(action))
                 return False
+            seen = None if known is None else known.view.version
             try:
-                job = await self._jobs.decide(
-                    action.job_id, self._decision(action, term), known=self._board.find(action.job_id)
-                )
+                job = await self._jobs.decide(action.job_id, self._decision(action, term, seen), known=known)
             except Stale as why:
                 # Somebody was quicker: the next round looks again.
                 self._log.debug("action.stale", action=repr(action), why=str(why))
@@ -99,15 +101,15 @@ class Planner:
             self._changed(job)
         return True
 
-    def _decision(self, action: Action, term: int) -> Callable[[Job], Change]:
+    def _decision(self, action: Action, term: int, seen: int | None) -> Callable[[Job], Change]:
         now = self._clock.now()
         match action:
             case Assign():
                 return lambda job: orders.assign(job, action.trainer, now, lease_seconds=self._lease_seconds, term=term)
             case Lose():
-                return lambda job: orders.lost(job, action.attempt, now, term=term)
+                return lambda job: orders.lost(job, action.attempt, now, term=term, seen=seen)
             case Enforce():
-                return lambda job: orders.enforce(job, action.attempt, now, term=term)
+                return lambda job: orders.enforce(job, action.attempt, now, term=term, seen=seen)
             case Pause():
                 return lambda job: orders.pause(job, action.attempt, now, _LAB_HOURS, term=term)
 

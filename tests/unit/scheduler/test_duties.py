@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler import orders
+from services.scheduler import facts, orders
 from services.scheduler.board import needs_of
 from services.scheduler.cleaner import Auditor, Cleaner
 from services.scheduler.domain import Change, Job
@@ -23,7 +23,7 @@ from shared.contract.events import Message
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from shared.runtime.settings import load
-from tests.unit.scheduler.samples import NOW, after, in_state, queued, running, trainer
+from tests.unit.scheduler.samples import NOW, WHY, after, checkpointed, in_state, queued, running, stopping, trainer
 
 
 class Clock:
@@ -216,6 +216,11 @@ class Room:
     def when_changed(self) -> None:
         pass
 
+    def says(self, name: str, change: Change) -> None:
+        """A trainer's fact is written before the planner's next action."""
+        version = self.jobs.kept[name].view.version + 1
+        self.jobs.kept[name] = replace(change.job, view=replace(change.job.view, version=version))
+
     def states(self) -> list[JobState]:
         return [job.view.state for job in self.jobs.kept.values()]
 
@@ -266,6 +271,41 @@ class TestAFrozenPlanner:
         await room.planner.round()
         assert room.states() == [JobState.QUEUED, JobState.RUNNING]
         assert room.board.listening_since == room.clock.now()
+
+
+class TestWhatComesBetweenPlanAndWrite:
+    """The first job's write takes its time; meanwhile the second one's trainer speaks."""
+
+    async def test_a_final_checkpoint_that_was_begun_is_not_cut_short(self) -> None:
+        room = Room("a", "b")
+        for name, job in room.jobs.kept.items():
+            room.jobs.kept[name] = room.board.on_it[name] = orders.pause(job, 1, NOW, WHY).job
+        assert room.board.seen is not None
+        asked = [replace(job, asked_at=NOW) for job in room.board.seen.active]
+        alive = [replace(one, leases=[replace(one.leases[0], seen_at=after(26))]) for one in room.board.seen.trainers]
+        room.board.seen = replace(room.board.seen, active=asked, trainers=alive)
+        room.clock.seconds = 26
+
+        def speak() -> None:
+            room.says("b", facts.stopping(room.jobs.kept["b"], 1, stopping("drained")))
+
+        room.when_changed = speak  # type: ignore[method-assign]
+        await room.planner.round()
+        assert room.states() == [JobState.QUEUED, JobState.RUNNING]
+        # The next round sees it as it is.
+        assert room.board.on_it["b"].answered
+
+    async def test_a_checkpoint_is_a_sign_of_life(self) -> None:
+        room = Room("a", "b")
+        room.clock.seconds = 26
+
+        def speak() -> None:
+            room.says("b", facts.checkpointed(room.jobs.kept["b"], 1, checkpointed(100, 20.0)))
+
+        room.when_changed = speak  # type: ignore[method-assign]
+        await room.planner.round()
+        assert room.states() == [JobState.QUEUED, JobState.RUNNING]
+        assert room.board.on_it["b"].view.steps_completed == 100
 
 
 def _waiting(job_id: str) -> WaitingJob:
