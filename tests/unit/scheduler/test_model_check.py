@@ -163,7 +163,16 @@ def no_wait_for_the_checkpoint_that_an_end_counts_on(patch: pytest.MonkeyPatch) 
     real = facts.ended
 
     def ended(job: Job, attempt: int, fact: TrainingEnded, now: datetime) -> Change:
-        return real(job, attempt, replace(fact, checkpoint_step=0), now)
+        return real(job, attempt, replace(fact, checkpoint_step=0, checkpoint_prefix=None), now)
+
+    patch.setattr(facts, "ended", ended)
+
+
+def no_look_at_the_checkpoint_that_an_end_names(patch: pytest.MonkeyPatch) -> None:
+    real = facts.ended
+
+    def ended(job: Job, attempt: int, fact: TrainingEnded, now: datetime) -> Change:
+        return real(job, attempt, replace(fact, checkpoint_prefix=None), now)
 
     patch.setattr(facts, "ended", ended)
 
@@ -187,6 +196,9 @@ MISSING = {
     "the table": Missing("counts twice", no_look_at_the_table),
     "the order of checkpoints": Missing("counts twice", no_look_at_the_last_checkpoint),
     "the wait of an end": Missing("succeeded too early", no_wait_for_the_checkpoint_that_an_end_counts_on),
+    "the walk back of an end": Missing(
+        "ended at checkpoint 0, not 1", no_look_at_the_checkpoint_that_an_end_names, bounds=Bounds(damages=True)
+    ),
     "the version in the write": Missing(GIVEN_UP, without=("version",), bounds=ALONE),
     "the whole guard of the write": Missing("attempt 0 after 1", without=("version", "states"), bounds=ALONE),
     "the term in the write": Missing("overruled its successor", without=("term",), bounds=Bounds(rivals=True)),
