@@ -140,8 +140,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     ears = Ears(name=name, bus=bus, clock=clock, lease=lease, envelope=runtime.envelope)
 
-    async def takes(_: int) -> None:
+    async def takes(term: int) -> None:
         ears.forget()
+        await jobs.outrank(term)
         await board.go_live()
         others: Handlers = {SchedulerPinged: ears.heard, MembersAsked: asked, TokenUsed: token_used}
         await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), **others})

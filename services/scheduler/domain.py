@@ -47,7 +47,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `front` puts it before the jobs that have not run yet; `lost_attempts` counts trainers that vanished with it; `remedies` are
     the failures that it was started again after, once each; `avoid` are trainers that it failed on. `children` are the jobs
-    that train on from it: while there are any it can't be deleted. `term` is that of the scheduler which last planned it.
+    that train on from it: while there are any it can't be deleted. `term` is that of the scheduler which
+    planned it last or took it over.
     """
 
     view: JobView

@@ -42,7 +42,7 @@ def started(job: Job, attempt: int, fact: TrainingStarted) -> Change:
     """The first step of this attempt is made."""
     fence(job, attempt)
     state = through(job, (Trigger.STARTED,)).state
-    job = _walked_back(job, fact)
+    job = _walked_back(job, fact.resumed_from, fact.resumed_seconds, fact.resumed_prefix)
     view = replace(
         job.view,
         state=state,
@@ -142,6 +142,9 @@ def ended(job: Job, attempt: int, fact: TrainingEnded, now: datetime) -> Change:
     heard = 0 if job.view.checkpoint is None else job.view.checkpoint.step
     if fact.checkpoint_step > heard:
         raise Retry(f"checkpoint {fact.checkpoint_step} has not been heard of, only {heard}")
+    if fact.checkpoint_prefix is not None:
+        # It may have ended between its look at the checkpoints and its first step.
+        job = _walked_back(job, fact.checkpoint_step, fact.stepping_seconds, fact.checkpoint_prefix)
     job = replace(job, log_tail=fact.log_tail[-_LOG_LINES:], log_attempt=attempt)
     view = replace(
         job.view,
@@ -225,24 +228,26 @@ def _resume_point(job: Job) -> str:
     return "from the start" if job.view.checkpoint is None else f"from step {job.view.checkpoint.step}"
 
 
-def _walked_back(job: Job, fact: TrainingStarted) -> Job:
-    """The job with the checkpoint that the trainer could really read, where a later one proved damaged."""
+def _walked_back(job: Job, step: int, seconds: float, prefix: str | None) -> Job:
+    """The job with the checkpoint that the trainer could really read, where a later one proved damaged: the one of `step`,
+    after `seconds` of stepping, under `prefix` (None: where the later one was)."""
     last = job.view.checkpoint
-    if last is None or fact.resumed_from >= last.step:
+    if last is None or step >= last.step:
         return job
     earlier = None
-    best_kept = last.best_step is not None and last.best_step <= fact.resumed_from
-    if fact.resumed_from > 0:
+    best_kept = last.best_step is not None and last.best_step <= step
+    if step > 0:
         earlier = CheckpointView(
-            step=fact.resumed_from,
-            stepping_seconds=fact.resumed_seconds,
+            step=step,
+            stepping_seconds=seconds,
             saved_at=last.saved_at,
-            prefix=fact.resumed_prefix or last.prefix,
-            map=last.best_map if last.best_step == fact.resumed_from else None,
+            prefix=prefix or last.prefix,
+            map=last.best_map if last.best_step == step else None,
             best_step=last.best_step if best_kept else None,
             best_map=last.best_map if best_kept else None,
         )
-    return replace(job, view=replace(job.view, checkpoint=earlier, steps_completed=fact.resumed_from))
+    view = replace(job.view, checkpoint=earlier, steps_completed=step, stepping_seconds_before=seconds)
+    return replace(job, view=view)
 
 
 def _time_limit(job: Job) -> Reason:

@@ -1,8 +1,9 @@
 """Which of several schedulers plans: a lease in the store with a term that rises with each change of hands.
 
 Owns the lease. A challenger never compares clocks: it takes over once the holder's count of renewals has stood still for a
-lease by its own clock. The term goes into whatever a planner writes, so that one which was replaced and doesn't know it yet
-can't change what its successor has planned.
+lease by its own clock. The term goes into whatever a planner writes, and into all jobs that have not ended when it begins, so
+that one which was replaced and doesn't know it yet can't change them. What remains to it is a job that was submitted since: it
+may still give that to a trainer. And whatever is believed in error, a job runs once: an attempt that was given up is fenced.
 """
 
 from __future__ import annotations

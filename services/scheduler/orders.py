@@ -94,10 +94,12 @@ def explain(job: Job, why: Reason | None, *, term: int = 0) -> Change:
     return Change(job=replace(job, view=replace(job.view, reason=why), term=term), cause="explained", term=term)
 
 
-def lost(job: Job, attempt: int, now: datetime, *, term: int = 0) -> Change:
+def lost(job: Job, attempt: int, now: datetime, *, term: int = 0, seen: int | None = None) -> Change:
     """The trainer's lease is over: the job waits again at the front, or ends where it was to be stopped anyway or has
-    lost too many trainers."""
+    lost too many trainers. Raises Stale where it isn't in the version in which it was `seen` (None: any) any more: whatever
+    its trainer said since is a sign of life."""
     _in_force(job, attempt)
+    _unchanged(job, seen)
     losses = job.lost_attempts + 1
     # Its last heartbeat may be newer than its word about this job: not back to it while there is another.
     job = replace(job, lost_attempts=losses, avoid=avoiding(job, job.view.trainer), term=term)
@@ -127,10 +129,14 @@ def pause(job: Job, attempt: int, now: datetime, why: Reason, *, term: int = 0) 
     return Change(job=changed, cause="pause", command=JobStop(reason="drain"), trainer=job.view.trainer, term=term)
 
 
-def enforce(job: Job, attempt: int, now: datetime, *, term: int = 0) -> Change:
+def enforce(job: Job, attempt: int, now: datetime, *, term: int = 0, seen: int | None = None) -> Change:
     """A stop or a pause that was left unanswered for a lease: the trainer is told to kill the child. What is durable by now
-    is what the job ends with, or goes on from."""
+    is what the job ends with, or goes on from. Raises Stale where it was answered, or is in another version than was `seen`
+    (None: any): what was asked may have been asked anew."""
     _in_force(job, attempt)
+    _unchanged(job, seen)
+    if job.answered:
+        raise Stale("what was asked is answered: the final checkpoint is being saved")
     trainer = job.view.trainer
     if job.view.state is JobState.STOP_REQUESTED:
         trigger = Trigger.ENFORCED
@@ -346,6 +352,11 @@ def _closed(attempts: list[AttemptView], now: datetime) -> list[AttemptView]:
 def _in_force(job: Job, attempt: int) -> None:
     if job.view.attempt != attempt:
         raise Stale(f"attempt {attempt} is over: {job.view.attempt} is in force")
+
+
+def _unchanged(job: Job, seen: int | None) -> None:
+    if seen is not None and job.view.version != seen:
+        raise Stale(f"version {seen} was planned on, and it is version {job.view.version} by now")
 
 
 def _unanswered() -> Reason:

@@ -7,6 +7,7 @@ else, with the term of the scheduler that plans, so that two that plan at once c
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from services.scheduler import orders
 from services.scheduler.board import Board
@@ -53,30 +54,42 @@ class Planner:
 
     async def round(self) -> None:
         """See the class."""
-        term = self._term()
-        if term is None or not self._board.live or not self._can_hear() or self._clock_jumped():
-            self._board.listening_since = self._clock.now()
-            return
+        # The time before anything else: however long this process sleeps after it, nobody's silence grows by that.
+        now, term = self._clock.now(), self._term()
         try:
-            await self._plan(term)
+            whole = term is not None and self._may_judge(term) and await self._plan(term, now)
         except Exception:
             self._board.listening_since = self._clock.now()
             raise
+        if not whole:
+            self._board.listening_since = self._clock.now()
+
+    def _may_judge(self, term: int) -> bool:
+        """Whether what this scheduler believes of the trainers can be trusted: it plans in this term, and facts reach it. To
+        be asked again after whatever it waited for, as it may have slept through a lease there."""
+        return not self._clock_jumped() and self._term() == term and self._board.live and self._can_hear()
 
     def _clock_jumped(self) -> bool:
-        """Whether the wall clock, by which silence is told, was set or stood still since the last round."""
+        """Whether the wall clock, by which silence is told, was set or stood still since the last look."""
         wall, steady = self._clock.now(), self._clock.monotonic()
         before, self._looked_at = self._looked_at, (wall, steady)
         return abs((wall - before[0]).total_seconds() - (steady - before[1])) > _JUMP_SECONDS
 
-    async def _plan(self, term: int) -> None:
+    async def _plan(self, term: int, now: datetime) -> bool:
+        """Plan by what was known at `now`; False where the round was broken off."""
         await self._board.know_paces()
-        now = self._clock.now()
-        for action in plan(self._board.snapshot(now), now):
+        if not self._may_judge(term):
+            return False
+        actions = plan(self._board.snapshot(now), now)
+        # While the first of them are written, the jobs of the others may change.
+        looked_at = [self._board.find(action.job_id) for action in actions]
+        for action, known in zip(actions, looked_at, strict=True):
+            if isinstance(action, Lose | Enforce) and not self._may_judge(term):
+                self._log.warning("planner.unsure", action=repr(action))
+                return False
+            seen = None if known is None else known.view.version
             try:
-                job = await self._jobs.decide(
-                    action.job_id, self._decision(action, term), known=self._board.find(action.job_id)
-                )
+                job = await self._jobs.decide(action.job_id, self._decision(action, term, seen), known=known)
             except Stale as why:
                 # Somebody was quicker: the next round looks again.
                 self._log.debug("action.stale", action=repr(action), why=str(why))
@@ -86,16 +99,17 @@ class Planner:
                 continue
             self._tell(action, job)
             self._changed(job)
+        return True
 
-    def _decision(self, action: Action, term: int) -> Callable[[Job], Change]:
+    def _decision(self, action: Action, term: int, seen: int | None) -> Callable[[Job], Change]:
         now = self._clock.now()
         match action:
             case Assign():
                 return lambda job: orders.assign(job, action.trainer, now, lease_seconds=self._lease_seconds, term=term)
             case Lose():
-                return lambda job: orders.lost(job, action.attempt, now, term=term)
+                return lambda job: orders.lost(job, action.attempt, now, term=term, seen=seen)
             case Enforce():
-                return lambda job: orders.enforce(job, action.attempt, now, term=term)
+                return lambda job: orders.enforce(job, action.attempt, now, term=term, seen=seen)
             case Pause():
                 return lambda job: orders.pause(job, action.attempt, now, _LAB_HOURS, term=term)
 

@@ -120,7 +120,7 @@ class JobStore:
         if change.trigger is not None:
             guard["view.state"] = {"$in": sorted(sources_of(change.trigger))}
         if change.term is not None:
-            # A planner that was replaced doesn't know it yet: what its successor has planned is not its to change.
+            # A planner that was replaced doesn't know it yet: what its successor has (`outrank`) is not its to change.
             guard["term"] = {"$not": {"$gt": change.term}}
         entries = []
         if not change.silent:
@@ -135,6 +135,16 @@ class JobStore:
         del document["_id"]
         result = await self.collection.update_one(guard, {"$set": document, "$push": outbox.push(entries)})
         return after if result.matched_count == 1 else None
+
+    async def outrank(self, term: int) -> None:
+        """Put every job that has not ended under the planner of this term. Whatever one of an earlier term believes of its
+        trainer from then on, because it slept or hears nothing, it can't write.
+
+        The version rises too, so that no write which was decided on before brings the earlier term back."""
+        await self.collection.update_many(
+            {"view.state": {"$in": sorted(_ALIVE)}, "term": {"$not": {"$gte": term}}},
+            {"$set": {"term": term}, "$inc": {"view.version": 1}},
+        )
 
     async def decide(
         self, job_id: str, decide: Callable[[Job], Change], *, team: str | None = None, known: Job | None = None

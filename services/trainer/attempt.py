@@ -91,6 +91,7 @@ class Attempt:
         self._cut = False
         # Until the store has told, what the scheduler has heard of earlier attempts is all that is known.
         self._reached = self._durable = order.assign.known_step
+        self._looked = False
         self._log = log.get("attempt")
 
     def stop(self, reason: StopReason) -> None:
@@ -210,6 +211,7 @@ class Attempt:
         if resume is None:
             return None
         self._reached = self._durable = 0 if resume.checkpoint is None else resume.checkpoint.step
+        self._looked = True
         # To its end, stop or no stop: the attempt's own end must not name a checkpoint that nobody has heard of.
         await self._publisher.resume(resume)
         shards = await self._unless_stopped(fetch_shards(self.order, self._tools.cache, self._held, resume))
@@ -239,6 +241,7 @@ class Attempt:
     def _end(self, outcome: str, *, reason: Reason | None = None, log_tail: Sequence[str] = ()) -> TrainingEnded:
         durable = self._publisher.durable
         checkpoint_step = self._durable if durable is None else durable.step
+        prefix = self._checkpoints.prefix(durable.name) if durable is not None else "" if self._looked else None
         reached = self._reached if self._conversation is None else self._conversation.step
         return TrainingEnded(
             outcome=outcome,  # type: ignore[arg-type]
@@ -247,6 +250,7 @@ class Attempt:
             stepping_seconds=0.0 if durable is None else durable.stepping_seconds,
             reason=reason,
             log_tail=list(log_tail),
+            checkpoint_prefix=prefix,
         )
 
 

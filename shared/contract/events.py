@@ -277,7 +277,9 @@ class TrainingStopping(msgspec.Struct, frozen=True, kw_only=True, tag="training.
 
 
 class TrainingEnded(msgspec.Struct, frozen=True, kw_only=True, tag="training.ended.v1"):
-    """The attempt is over. `checkpoint` tells the last durable checkpoint's step, 0 for none."""
+    """The attempt is over. `checkpoint_step` is that of the last durable checkpoint, 0 for none, and `stepping_seconds` is what
+    it cost; `checkpoint_prefix` is where it is, empty for none. It is None where the attempt ended before it had looked: then
+    the step is what it was told."""
 
     outcome: Literal["succeeded", "stopped", "drained", "failed"]
     step: int
@@ -285,6 +287,7 @@ class TrainingEnded(msgspec.Struct, frozen=True, kw_only=True, tag="training.end
     stepping_seconds: float
     reason: Reason | None = None
     log_tail: list[str] = []
+    checkpoint_prefix: str | None = None
 
 
 class ModelExported(msgspec.Struct, frozen=True, kw_only=True, tag="model.exported.v1"):

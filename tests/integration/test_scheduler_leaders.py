@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from services.scheduler import orders
+from services.scheduler import facts, orders
 from services.scheduler.domain import Job
 from services.scheduler.leader import Leadership
 from services.scheduler.store import JobStore
@@ -24,7 +25,7 @@ from shared.runtime.mongo import OUTAGES, Store
 from tests.support.running import Service
 from tests.support.scheduling import Platform, open_platform, open_trainer, until
 from tests.support.store import Store as RealStore
-from tests.unit.scheduler.samples import after, queued
+from tests.unit.scheduler.samples import after, queued, started
 
 
 @pytest.fixture
@@ -226,3 +227,28 @@ async def test_a_planner_that_was_replaced_changes_nothing_that_its_successor_ha
             await jobs.decide("job-2", lambda job: orders.pause(job, 1, after(92), why), known=seen)
         again = await jobs.decide("job-2", lambda job: orders.assign(job, "t3", after(93), term=3), known=planned)
         assert (again.view.attempt, again.view.trainer, again.term) == (2, "t3", 3)
+
+
+async def test_a_planner_that_was_replaced_gives_up_nothing_that_its_successor_took_over(
+    mongo_url: str, mongo_prefix: str
+) -> None:
+    """It slept, and now takes every trainer for silent. Its successor hasn't touched the running job."""
+    with closing(Store(mongo_url, mongo_prefix)) as store:
+        jobs = JobStore(store.database("scheduler"), _envelope)
+        for job_id in ("running", "ended"):
+            await jobs.insert(queued(job_id))
+        running = await jobs.decide("running", lambda job: orders.assign(job, "t1", after(1), term=1))
+        ended = await jobs.decide("ended", lambda job: orders.stop(job, after(1)))
+        await jobs.outrank(2)
+        assert await jobs.find("ended") == ended
+        assert await jobs.apply(running, orders.lost(running, 1, after(90), term=1)) is None
+        newest = await jobs.find("running")
+        assert newest is not None
+        assert (newest.term, newest.view) == (2, replace(running.view, version=running.view.version + 1))
+        assert await jobs.apply(newest, orders.lost(newest, 1, after(90), term=1)) is None
+        # Neither does a slower one of an earlier term take it back, nor do facts that were decided on before.
+        await jobs.outrank(1)
+        assert await jobs.find("running") == newest
+        assert await jobs.apply(running, facts.started(running, 1, started())) is None
+        told = await jobs.decide("running", lambda job: facts.started(job, 1, started()), known=running)
+        assert (told.term, told.view.state) == (2, "RUNNING")

@@ -70,11 +70,11 @@ def _heard(job: Job, fact: Fact) -> Change:
         case "exported":
             export = ModelExported(step=step, prefix=f"jobs/job-1/model-a{attempt}", files=[])
             return facts.exported(job, attempt, export)
-        case _ if fact.how == "nan_loss":
-            end = replace(ended("failed", step, checkpoint=step), reason=_DIVERGED)
-            return facts.ended(job, attempt, end, NOW)
         case _:
-            return facts.ended(job, attempt, ended(fact.how, step, checkpoint=step), NOW)
+            diverged = fact.how == "nan_loss"
+            prefix = checkpointed(step, 0).prefix if step else ""
+            end = ended("failed" if diverged else fact.how, step, step * SECONDS, checkpoint=step, prefix=prefix)
+            return facts.ended(job, attempt, replace(end, reason=_DIVERGED if diverged else None), NOW)
 
 
 def check_job(job: Job, steps: int) -> None:
@@ -119,10 +119,10 @@ def check_write(before: Job, after: Job, key: tuple[Any, ...], *, again: bool) -
         _require(new.steps_completed == fact.step > old.steps_completed, f"step {fact.step} again or back")
     elif fact.kind == "started":
         _require(new.steps_completed == min(fact.step, old.steps_completed), "steps lost")
+    elif fact.kind == "ended":
+        _require(new.steps_completed == fact.step, f"ended at checkpoint {fact.step}, not {new.steps_completed}")
     else:
         _require(new.steps_completed == old.steps_completed, "steps lost")
-    if fact.kind == "ended":
-        _require(fact.step <= new.steps_completed, f"ended without checkpoint {fact.step}")
 
 
 def cut_off(job: Job) -> bool:

@@ -7,6 +7,8 @@ assignment the trainer's own rule. The rest is the model, and says what it assum
 - A message that was sent can be delivered at any later time and any number of times.
 - A trainer's lease ends before the scheduler gives its attempt up, and it looks at its lease before it does anything: to
   sleep through it, to be cut off or to crash are one to everybody else. One that sleeps less is one that is slow.
+- So whoever plans takes nobody for silent who isn't: it looks at its ears and its clock (planner.py). One that was replaced
+  may believe anything.
 - Time stands still, so that states repeat. Whatever takes as long as a lease is a move of its own.
 - One decision at a time may lie between its read and its write; the others are made at once. Where the store looks at the
   version, one that is written at all might as well have been; where it doesn't, one is enough to break a law.
@@ -33,8 +35,9 @@ from tests.unit.scheduler.model_store import RecordingStore, fits
 from tests.unit.scheduler.model_trainer import MISHAPS, Command, Trainer, obey, work
 from tests.unit.scheduler.samples import queued
 
-# What can be switched off: parts of the store's guard, the trainer's look at its lease, its memory of what is over.
-Guard = Literal["version", "states", "term", "lease", "memory"]
+# What can be switched off: parts of the store's guard, what a planner does when it takes over, its look at its ears, the
+# trainer's look at its lease, its memory of what is over.
+Guard = Literal["version", "states", "term", "takeover", "ears", "lease", "memory"]
 
 
 class State(NamedTuple):
@@ -115,6 +118,7 @@ class World:
         self._voids: dict[tuple[int, int, tuple[int, ...]], int] = {}
         self._sound: set[tuple[int, tuple[int, ...]]] = set()
         self._commands: defaultdict[int, int] = defaultdict(int)
+        self._outranked: dict[int, int] = {}
         self._store = RecordingStore()
 
     def first(self) -> State:
@@ -145,7 +149,7 @@ class World:
         if state.slow >= 0:
             yield from self._slow(state)
         if self.bounds.rivals and state.leader == 1:
-            yield (("another scheduler takes over",), state._replace(leader=2), False)
+            yield (("another scheduler takes over",), self._taken_over(state), False)
         if self.bounds.damages and state.stored and not state.damaged:
             yield (("checkpoint damaged",), state._replace(stored=state.stored - 1, damaged=True), False)
 
@@ -190,8 +194,8 @@ class World:
                 had = sorted({attempt.trainer for attempt in view.attempts})
                 for name in (*had, *[_name(len(had))][: self.bounds.trainers - len(had)]):
                     yield ("assign", name, term), True
-            if silent:
-                yield ("lose", term), True
+            if silent or term < leader or "ears" in self.without:
+                yield ("lose", term), silent
             if self.bounds.pauses:
                 yield ("pause", term), False
             yield ("enforce", term), True
@@ -223,13 +227,28 @@ class World:
         sent = state.sent | decision.commands
         if self.forget and decision.key[0] == "hear" and decision.key[1].how != "found":
             sent &= ~self._bit(decision.key[1])
+        sent &= ~self._void(decision.after, state.trainers)
+        return self._overtaken(state._replace(sent=sent), decision.after)
+
+    def _overtaken(self, state: State, job: int) -> State:
+        """The job is written, and whatever is to be written yet was decided on before."""
         slow, fresh = state.slow, state.slow < 0
         if slow >= 0 and "version" not in self.without:
-            if self._late_fits(self.decisions[slow], decision.after):
+            if self._late_fits(self.decisions[slow], job):
                 raise Broken("the store takes a decision on what isn't there any more")
             slow, fresh = -1, True
-        sent &= ~self._void(decision.after, state.trainers)
-        return State(decision.after, state.trainers, sent, state.stored, slow, fresh, state.leader, state.damaged)
+        return state._replace(job=job, slow=slow, fresh=fresh)
+
+    def _taken_over(self, state: State) -> State:
+        """The next scheduler plans; the one before doesn't know."""
+        after = state._replace(leader=state.leader + 1)
+        if "takeover" in self.without:
+            return after
+        job = self._outranked.get(state.job)
+        if job is None:
+            job = self._job(self._store.outranked(self.jobs[state.job], after.leader))
+            self._outranked[state.job] = job
+        return after if job == state.job else self._overtaken(after, job)
 
     def decide(self, job: int, key: tuple[Any, ...]) -> Decision | None:
         """What the real rules say to it, None for a no."""
@@ -318,13 +337,14 @@ class World:
     def _later(self) -> list[int]:
         """For each job, as bits, what it may still become, itself included."""
         later = [1 << number for number in range(len(self.jobs))]
+        writes = [*self._outranked.items(), *((decision.read, decision.after) for decision in self.decisions)]
         growing = True
         while growing:
             growing = False
-            for decision in reversed(self.decisions):
-                more = later[decision.read] | later[decision.after]
-                growing |= more != later[decision.read]
-                later[decision.read] = more
+            for read, after in reversed(writes):
+                more = later[read] | later[after]
+                growing |= more != later[read]
+                later[read] = more
         return later
 
     def _void(self, job: int, trainers: tuple[int, ...]) -> int:

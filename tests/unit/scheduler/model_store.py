@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from typing import Any, NamedTuple, cast
+
+from msgspec.structs import replace
 
 from services.scheduler.domain import Change, Job
 from services.scheduler.store import JobStore
@@ -44,10 +47,21 @@ class RecordingStore:
         outbox = update["$push"]["outbox"]["$each"]
         return Written(guard, [_command(one["to"], decode(one["data"])) for one in outbox if one["to"] is not None])
 
+    def outranked(self, job: Job, term: int) -> Job:
+        """The job once a planner of this term has taken over."""
+        self._asked.clear()
+        with contextlib.suppress(StopIteration):
+            self._store.outrank(term).send(None)
+        ((guard, update),) = self._asked
+        assert update["$inc"] == {"view.version": 1}, "what was decided on before would be written all the same"
+        return replace(job, term=update["$set"]["term"]) if fits(guard, job, version=1, without=()) else job
+
     async def update_one(self, guard: Document, update: Document) -> Any:
         """The collection's part."""
         self._asked.append((guard, update))
         return _Found
+
+    update_many = update_one
 
 
 class _Found:

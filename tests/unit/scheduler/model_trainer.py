@@ -112,9 +112,12 @@ def work(trainer: Trainer, stored: int, *, steps: int, failures: bool, without: 
         case "preparing" if stored > step:
             found = (Fact("checkpointed", attempt, stored, "found"),)
             yield Work("finds a checkpoint", on(phase="ready", step=stored), found)
+        case "preparing" if stored < step:
+            yield Work("finds it damaged", on(phase="ready", step=stored))
+        case "ready" if held.stop:
+            yield end("ends", stopped)
         case "preparing" | "ready":
-            resumed = step if held.phase == "ready" else min(step, stored)
-            yield Work("starts", on(phase="stepping", step=resumed), (Fact("started", attempt, resumed),))
+            yield Work("starts", on(phase="stepping"), (Fact("started", attempt, step),))
         case "stepping" if held.stop:
             yield Work("stops", on(phase="stopping"), (Fact("stopping", attempt, 0, held.stop),))
         case "stepping" if step == steps:

@@ -113,9 +113,17 @@ def stopping(reason: str = "user", step: int = 120) -> TrainingStopping:
     return TrainingStopping(step=step, reason=reason)  # type: ignore[arg-type]
 
 
-def ended(outcome: str, step: int = 120, seconds: float = 60.0, *, checkpoint: int = 0) -> TrainingEnded:
-    """An end; `checkpoint` is the step of the last durable checkpoint that the trainer knows of."""
-    return TrainingEnded(outcome=outcome, step=step, checkpoint_step=checkpoint, stepping_seconds=seconds)  # type: ignore[arg-type]
+def ended(
+    outcome: str, step: int = 120, seconds: float = 60.0, *, checkpoint: int = 0, prefix: str | None = None
+) -> TrainingEnded:
+    """An end; `checkpoint` is the step of the last durable checkpoint that the trainer knows of, and `prefix` where it is."""
+    return TrainingEnded(
+        outcome=outcome,  # type: ignore[arg-type]
+        step=step,
+        checkpoint_step=checkpoint,
+        stepping_seconds=seconds,
+        checkpoint_prefix=prefix,
+    )
 
 
 def trainer(name: str = "t1", **fields: object) -> Trainer:

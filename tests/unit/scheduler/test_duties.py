@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler import orders
+from services.scheduler import facts, orders
 from services.scheduler.admission import lacking
 from services.scheduler.board import needs_of
 from services.scheduler.cleaner import Auditor, Cleaner
@@ -19,24 +19,27 @@ from services.scheduler.nudge import Nudger
 from services.scheduler.planner import Planner, Usher
 from services.scheduler.refit import Refitter
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.snapshot import Snapshot, WaitingJob
+from services.scheduler.snapshot import ActiveJob, Lease, Snapshot, WaitingJob
 from services.scheduler.submit import Submissions
 from shared.contract.errors import IllegalTransition, NotFound, Retry, Stale, TrainyardError, UserError
 from shared.contract.events import Message
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from shared.runtime.settings import load
-from tests.unit.scheduler.samples import NOW, in_state, queued, running, trainer
+from tests.unit.scheduler.samples import NOW, WHY, after, checkpointed, in_state, queued, running, stopping, trainer
 
 
 class Clock:
-    """Stands still."""
+    """Stands still until it is put forward, by `seconds`; `set_by` is how much of that the wall clock alone was set."""
+
+    seconds = 0.0
+    set_by = 0.0
 
     def now(self) -> Any:
-        return NOW
+        return after(self.seconds)
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.seconds - self.set_by
 
 
 class Jobs:
@@ -83,6 +86,7 @@ class BoardOf:
     def __init__(self, *jobs: Job) -> None:
         self.on_it = {job.view.id: job for job in jobs}
         self.seen: Snapshot | None = None
+        self.while_waiting: Callable[[], None] = lambda: None
 
     def jobs(self) -> list[Job]:
         return list(self.on_it.values())
@@ -103,7 +107,7 @@ class BoardOf:
         return []
 
     async def know_paces(self) -> None:
-        pass
+        self.while_waiting()
 
     def snapshot(self, _: object) -> Snapshot:
         assert self.seen is not None
@@ -190,6 +194,127 @@ async def test_an_action_that_comes_too_late_is_looked_at_again() -> None:
     can_hear[0] = False
     await planner.round()
     assert board.listening_since == NOW
+
+
+class Room:
+    """A planner, and trainers that each hold a job and were heard of at NOW and never since."""
+
+    def __init__(self, *names: str) -> None:
+        self.clock, self.can_hear, self.term = Clock(), True, 1
+        self.jobs, self.board = Jobs(*map(_assigned, names)), BoardOf(*map(_assigned, names))
+        self.board.seen = Snapshot(
+            waiting=[],
+            active=[
+                ActiveJob(id=name, team="demo", trainer=f"on-{name}", attempt=1, assigned_at=NOW, pausable=True)
+                for name in names
+            ],
+            trainers=[trainer(f"on-{name}", leases=[Lease(job_id=name, attempt=1, seen_at=NOW)]) for name in names],
+            listening_since=NOW,
+            lease=timedelta(seconds=25),
+        )
+        self.planner = Planner(
+            jobs=cast(Any, self.jobs),
+            board=cast(Any, self.board),
+            clock=self.clock,
+            lease_seconds=25,
+            term=lambda: self.term,
+            can_hear=lambda: self.can_hear,
+            changed=lambda job: self.when_changed(),
+        )
+
+    def when_changed(self) -> None:
+        pass
+
+    def says(self, name: str, change: Change) -> None:
+        """A trainer's fact is written before the planner's next action."""
+        version = self.jobs.kept[name].view.version + 1
+        self.jobs.kept[name] = replace(change.job, view=replace(change.job.view, version=version))
+
+    def states(self) -> list[JobState]:
+        return [job.view.state for job in self.jobs.kept.values()]
+
+    def sleep(self) -> None:
+        """For longer than a lease, while this process waits for the store's answer. Afterwards no ping has come back yet."""
+        self.clock.seconds, self.can_hear = 60, False
+
+
+class TestAFrozenPlanner:
+    async def test_silence_is_found_where_nothing_keeps_us_from_hearing(self) -> None:
+        room = Room("a")
+        room.clock.seconds = 26
+        await room.planner.round()
+        assert room.states() == [JobState.QUEUED]
+
+    async def test_it_takes_nobody_for_lost_who_spoke_while_it_waited_for_the_store(self) -> None:
+        room = Room("a")
+        room.board.while_waiting = room.sleep
+        await room.planner.round()
+        assert room.states() == [JobState.RUNNING]
+        assert room.board.listening_since == after(60)
+
+    async def test_what_it_slept_through_does_not_count_even_where_it_hears_again_at_once(self) -> None:
+        room = Room("a")
+
+        def sleep() -> None:
+            room.clock.seconds = 60
+
+        room.board.while_waiting = sleep
+        await room.planner.round()
+        assert room.states() == [JobState.RUNNING]
+
+    @pytest.mark.parametrize("what", ["ears", "term", "clock"])
+    async def test_it_looks_again_before_each_loss(self, what: str) -> None:
+        room = Room("a", "b")
+        room.clock.seconds = 26
+
+        def wake() -> None:
+            if what == "ears":
+                room.can_hear = False
+            elif what == "term":
+                room.term = 2
+            else:
+                room.clock.seconds += 60
+                room.clock.set_by = 60
+
+        room.when_changed = wake  # type: ignore[method-assign]
+        await room.planner.round()
+        assert room.states() == [JobState.QUEUED, JobState.RUNNING]
+        assert room.board.listening_since == room.clock.now()
+
+
+class TestWhatComesBetweenPlanAndWrite:
+    """The first job's write takes its time; meanwhile the second one's trainer speaks."""
+
+    async def test_a_final_checkpoint_that_was_begun_is_not_cut_short(self) -> None:
+        room = Room("a", "b")
+        for name, job in room.jobs.kept.items():
+            room.jobs.kept[name] = room.board.on_it[name] = orders.pause(job, 1, NOW, WHY).job
+        assert room.board.seen is not None
+        asked = [replace(job, asked_at=NOW) for job in room.board.seen.active]
+        alive = [replace(one, leases=[replace(one.leases[0], seen_at=after(26))]) for one in room.board.seen.trainers]
+        room.board.seen = replace(room.board.seen, active=asked, trainers=alive)
+        room.clock.seconds = 26
+
+        def speak() -> None:
+            room.says("b", facts.stopping(room.jobs.kept["b"], 1, stopping("drained")))
+
+        room.when_changed = speak  # type: ignore[method-assign]
+        await room.planner.round()
+        assert room.states() == [JobState.QUEUED, JobState.RUNNING]
+        # The next round sees it as it is.
+        assert room.board.on_it["b"].answered
+
+    async def test_a_checkpoint_is_a_sign_of_life(self) -> None:
+        room = Room("a", "b")
+        room.clock.seconds = 26
+
+        def speak() -> None:
+            room.says("b", facts.checkpointed(room.jobs.kept["b"], 1, checkpointed(100, 20.0)))
+
+        room.when_changed = speak  # type: ignore[method-assign]
+        await room.planner.round()
+        assert room.states() == [JobState.QUEUED, JobState.RUNNING]
+        assert room.board.on_it["b"].view.steps_completed == 100
 
 
 def _waiting(job_id: str) -> WaitingJob:

@@ -128,3 +128,30 @@ def test_a_later_attempts_word_is_not_mixed_up_with_a_cut_off_ones() -> None:
         facts.ended(job, 1, ended("stopped"), after(95))
     with pytest.raises(Stale):
         facts.started(job, 1, started())
+
+
+class TestAnEndBeforeTheFirstStep:
+    """The latest checkpoint is damaged; the attempt found an earlier one, or none, and was stopped before it made a step."""
+
+    JOB = preparing(lost(with_checkpoint(running(), 200, 100.5), after(140)).job, "t2")
+
+    @pytest.mark.parametrize("stop", [True, False])
+    def test_it_leaves_the_job_with_what_can_be_read(self, stop: bool) -> None:
+        job = orders.stop(self.JOB, after(150)).job if stop else self.JOB
+        end = ended(
+            "stopped" if stop else "failed", 100, 50.5, checkpoint=100, prefix="jobs/job-1/checkpoints/00000100-a1"
+        )
+        view = facts.ended(job, 2, end, after(160)).job.view
+        assert view.state is (JobState.STOPPED if stop else JobState.FAILED)
+        assert view.checkpoint is not None
+        assert (view.checkpoint.step, view.checkpoint.prefix) == (100, "jobs/job-1/checkpoints/00000100-a1")
+        assert (view.steps_completed, view.used_seconds) == (100, 50)
+
+    def test_with_none_that_can_be_read_it_costs_nothing(self) -> None:
+        end = ended("stopped", 0, 0.0, checkpoint=0, prefix="")
+        view = facts.ended(orders.stop(self.JOB, after(150)).job, 2, end, after(160)).job.view
+        assert (view.state, view.checkpoint, view.steps_completed, view.used_seconds) == (JobState.CANCELED, None, 0, 0)
+
+    def test_one_that_had_not_looked_changes_nothing(self) -> None:
+        view = facts.ended(self.JOB, 2, ended("drained", 0, 0.0), after(160)).job.view
+        assert (view.state, view.steps_completed, view.checkpoint) == (JobState.QUEUED, 200, self.JOB.view.checkpoint)

@@ -189,6 +189,23 @@ def test_what_was_not_asked_is_not_enforced() -> None:
         orders.enforce(stop_requested(), 2, after(60))
 
 
+def test_what_is_answered_by_now_is_not_enforced() -> None:
+    """The trainer saves its final checkpoint, which may take longer than a lease."""
+    answered = facts.stopping(paused(), 1, stopping("drained")).job
+    for job in (answered, orders.stop(answered, after(30)).job):
+        with pytest.raises(Stale, match="answered"):
+            orders.enforce(job, 1, after(60))
+
+
+@pytest.mark.parametrize("order", [orders.lost, orders.enforce])
+def test_a_job_that_changed_since_it_was_planned_on_is_neither_lost_nor_cut_off(order: Callable[..., Change]) -> None:
+    planned = stop_requested()
+    seen = planned.view.version
+    assert order(planned, 1, after(60), seen=seen).job.view.state is JobState.CANCELED
+    with pytest.raises(Stale, match=f"version {seen} was planned on"):
+        order(_with(with_checkpoint(planned), version=seen + 1), 1, after(60), seen=seen)
+
+
 # --- inconsistent, problem_of, resolve -----------------------------------------------------------------------------------
 
 

@@ -88,7 +88,7 @@ def test_a_trainer_is_expected_from_when_the_last_one_was_there_not_from_when_a_
 ) -> None:
     async def scene() -> None:
         room = Room(expect_trainers_seconds=300)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         trainer = room.crew.join(1)
         await trainer.come_back()
         await room.submit(steps=8000, max_minutes=120)
@@ -110,7 +110,7 @@ def test_a_trainer_is_expected_from_when_the_last_one_was_there_not_from_when_a_
 def test_while_the_scheduler_was_away_no_trainer_was_missing() -> None:
     async def scene() -> None:
         room = Room(expect_trainers_seconds=300, expected_accelerator="gpu")
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         gpu = room.crew.join(1, accelerator="gpu")
         await gpu.come_back()
         await room.submit(steps=8000, max_minutes=120)
@@ -138,7 +138,7 @@ def test_a_job_is_made_over_for_the_kind_of_trainer_that_took_the_place_of_its_o
 ) -> None:
     async def scene() -> None:
         room = Room()
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         old = room.crew.join(1, accelerator=before)
         await old.come_back()
         await room.submit(steps=8000, max_minutes=120)
@@ -169,7 +169,7 @@ def test_a_job_is_made_over_for_the_kind_of_trainer_that_took_the_place_of_its_o
 def test_a_job_that_goes_on_keeps_its_batch_on_another_kind_of_trainer() -> None:
     async def scene() -> None:
         room = Room()
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         old = room.crew.join(1, accelerator="gpu")
         await old.come_back()
         job_id = (await room.submit(steps=300)).view.id
@@ -177,7 +177,7 @@ def test_a_job_that_goes_on_keeps_its_batch_on_another_kind_of_trainer() -> None
         (attempt,) = old.held.values()
         for _ in range(2):
             await old.work(attempt)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         await old.crash()
         new = room.crew.join(1)
         await new.come_back()
@@ -201,7 +201,7 @@ def test_a_job_that_goes_on_keeps_its_batch_on_another_kind_of_trainer() -> None
 def test_what_a_job_waits_for_is_said_only_as_long_as_it_is_so() -> None:
     async def scene() -> None:
         room = Room()
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         trainer = room.crew.join(1)
         await trainer.come_back()
         await room.submit(steps=8000, max_minutes=120)
@@ -231,7 +231,7 @@ def test_a_default_limit_follows_the_kind_of_trainer_and_a_chosen_one_stays(
 ) -> None:
     async def scene() -> None:
         room = Room(max_queued=3)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         old = room.crew.join(1, accelerator=before)
         await old.come_back()
         await room.submit(steps=8000, max_minutes=120)
@@ -265,7 +265,7 @@ def test_a_default_limit_follows_the_kind_of_trainer_and_a_chosen_one_stays(
 def test_a_job_that_would_cost_more_than_is_left_on_another_kind_of_trainer_waits_and_says_so() -> None:
     async def scene() -> None:
         room = Room(team_minutes=40)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         old = room.crew.join(1, accelerator="gpu")
         await old.come_back()
         other = (await room.submit(max_minutes=20)).view.id
@@ -303,7 +303,7 @@ def test_a_job_that_can_never_save_anything_in_the_labs_hours_is_refused_at_once
         # 1,000 steps of 0.6 s, and 45 s around them; the last minute of each day is for saving.
         hours = f"Mo-Fr 13:00-{closes}"
         room = Room(lab_hours=hours, checkpoint_every=1000, pause_lead_seconds=60)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         await room.crew.join(1).come_back()
         plan = (await room.ask("POST", "/plans", {"dataset_ids": ["data-1"], "steps": 1500}))["plan"]
         job = await room.submit(steps=1500, when_room=True)
@@ -348,7 +348,7 @@ def test_a_small_gpu_holds_a_run_whose_batch_is_small(pictures: int, expected: s
         room = Room()
         views = room.plant.datasets.views
         views["data-1"] = replace(views["data-1"], train_frames=pictures)
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         await room.crew.join(1, accelerator="gpu", memory_bytes=3_000_000_000).come_back()
         job = await room.submit()
         assert code_of(job) == expected
@@ -364,7 +364,7 @@ def test_a_small_gpu_holds_a_run_whose_batch_is_small(pictures: int, expected: s
 def test_a_run_with_half_its_batch_needs_less_memory() -> None:
     async def scene() -> None:
         room = Room()
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         large = room.crew.join(1, accelerator="gpu", memory_bytes=4_000_000_000)
         await large.come_back()
         job_id = (await room.submit()).view.id

@@ -129,6 +129,19 @@ async def test_a_mistake_of_ours_ends_the_attempt_and_frees_its_slot(tmp_path: P
     assert world.idle == [attempt]
 
 
+@pytest.mark.parametrize("found", [True, False])
+async def test_an_end_before_the_first_step_names_the_checkpoint_that_can_be_read(tmp_path: Path, found: bool) -> None:
+    world = World(tmp_path)
+    if found:
+        put_checkpoint(world.artifacts, tmp_path / "aside", job="j1", step=5)
+    # The scheduler has heard of a later one, which is gone.
+    await world.attempt(structs.replace(ORDER, attempt=2, assign=assign(known_step=10))).run()
+    ended = world.heard()[-1].body
+    assert isinstance(ended, TrainingEnded)
+    told = (ended.step, ended.checkpoint_step, ended.stepping_seconds, ended.checkpoint_prefix)
+    assert told == ((5, 5, 0.5, "jobs/j1/checkpoints/00000005-a1") if found else (0, 0, 0.0, ""))
+
+
 @pytest.mark.parametrize(("reason", "outcome"), [("user", "stopped"), ("drained", "drained")])
 async def test_a_stop_does_not_wait_for_a_store_that_is_silent(
     tmp_path: Path, reason: protocol.StopReason, outcome: str
@@ -145,6 +158,7 @@ async def test_a_stop_does_not_wait_for_a_store_that_is_silent(
     assert ended.reason is not None
     # Of earlier attempts it knows what the scheduler told.
     assert (ended.outcome, ended.reason.code, ended.step, ended.checkpoint_step) == (outcome, reason, 5, 5)
+    assert ended.checkpoint_prefix is None
     store.let.set()
 
 
