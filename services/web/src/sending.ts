@@ -56,6 +56,7 @@ const KEPT = new Set(["too_many_datasets", "import_interrupted", "upload_busy"])
 
 export class Uploader {
   state: Sending = { kind: "idle" };
+  private run: Run | null = null;
   private go: (() => Promise<void>) | null = null;
   private stop: (() => Promise<void>) | null = null;
   private readonly listeners = new Set<() => void>();
@@ -128,6 +129,16 @@ export class Uploader {
     this.set({ kind: "idle" });
   }
 
+  /** Whoever began this has signed out: stops sending and forgets it here. What has arrived is kept, and goes on for them. */
+  reset(): void {
+    if (this.run !== null) {
+      this.run.going = false;
+      void this.run.upload?.abort();
+    }
+    this.run = null;
+    this.close();
+  }
+
   /** What earlier visits left, as far as the server still has it. */
   async leftovers(): Promise<Leftover[]> {
     if (!Object.keys(localStorage).some((key) => key.startsWith(MARK))) return [];
@@ -147,6 +158,7 @@ export class Uploader {
   }
 
   private begin(run: Run, go: () => Promise<void>, remove: () => Promise<void> = () => Promise.resolve()): void {
+    this.run = run;
     this.go = go;
     this.stop = async () => {
       run.going = false;
@@ -203,6 +215,7 @@ export class Uploader {
         if (run.going) this.set({ kind: "done", imported });
         return;
       } catch (problem) {
+        if (!run.going) return;
         const error = asApiError(problem);
         // The same request again is harmless: it finds the dataset that the first one made.
         if (
