@@ -77,6 +77,15 @@ def test_a_retry_that_still_finds_no_room_says_so(page: Page, room: Room) -> Non
     _models(page)
     _row(page, job_id).get_by_test_id("try-again").click()
     expect(page.get_by_test_id("messages")).to_contain_text("“Still no room” can’t be queued now", timeout=SOON)
+    # The box says what the server has taken, whatever was pressed.
+    box = _row(page, job_id).get_by_test_id("start-when-room")
+    page.route("**/retry", lambda route: route.fulfill(status=502, body="no JSON at all"), times=1)
+    box.click()
+    expect(page.get_by_test_id("messages")).to_contain_text("HTTP 502", timeout=SOON)
+    expect(box).not_to_be_checked()
+    box.click()
+    expect(page.get_by_test_id("messages")).to_contain_text("“Still no room” starts by itself", timeout=SOON)
+    expect(box).to_be_checked()
 
 
 def _capped(room: Room, minutes: int | None) -> None:
