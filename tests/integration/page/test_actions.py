@@ -72,6 +72,25 @@ def test_several_are_stopped_at_once_after_a_question(page: Page, room: Room) ->
         expect(_row(page, job_id)).to_have_count(0, timeout=SOON)
 
 
+def test_a_question_goes_with_what_it_is_about_and_is_not_asked_of_another(page: Page, room: Room) -> None:
+    asked, other = (room.do(room.scenes.queued(name)) for name in ("Asked about", "Not asked about"))
+    _models(page)
+    page.get_by_role("group", name="Which models").get_by_role("button", name="Active").click()
+    _choose(page, asked)
+    page.get_by_test_id("stop-button").click()
+    expect(page.get_by_role("dialog")).to_contain_text("“Asked about”")
+
+    async def stop() -> None:
+        await room.platform.api("POST", f"/jobs/{asked}/stop")
+
+    room.do(stop())
+    expect(_row(page, asked)).to_have_count(0, timeout=SOON)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    _choose(page, other)
+    expect(page.get_by_text("1 model selected")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_a_retry_that_still_finds_no_room_says_so(page: Page, room: Room) -> None:
     job_id = room.do(room.scenes.try_again_later("Still no room"))
     _models(page)
