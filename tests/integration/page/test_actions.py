@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,26 @@ def test_several_are_stopped_at_once_after_a_question(page: Page, room: Room) ->
     page.get_by_test_id("confirm-button").click()
     for job_id in jobs:
         expect(_row(page, job_id)).to_have_count(0, timeout=SOON)
+
+
+def test_a_reason_is_whole_in_the_window_at_every_width(page: Page, room: Room, shots: Path) -> None:
+    job_id = room.do(room.scenes.queued("Explained"))
+    _models(page)
+    _choose(page, job_id)
+    reasons = page.get_by_role("tooltip")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 860})
+        for button in page.get_by_role("toolbar").locator("[aria-disabled=true]").all():
+            button.hover()
+            expect(reasons).to_have_count(1)
+            box = reasons.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width, f"{reasons.inner_text()} at {width}: {box}"
+            assert 0 <= box["y"] < box["y"] + box["height"] <= 860, f"{reasons.inner_text()} at {width}: {box}"
+        page.get_by_test_id("more-button").focus()
+        page.get_by_test_id("more-button").hover()
+        expect(reasons).to_contain_text("It is still training.")
+        page.screenshot(path=shots / f"reason-{width}.png")
 
 
 def test_a_question_goes_with_what_it_is_about_and_is_not_asked_of_another(page: Page, room: Room) -> None:
