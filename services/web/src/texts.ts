@@ -246,6 +246,8 @@ export const texts = {
     or: "or",
     hint: "Pictures with Pascal VOC label files (XML), in any folders, as one zip.",
     notZip: (name: string) => `“${name}” isn’t a zip file.`,
+    oneAtATime: (name: string) => `Only “${name}” was taken: it is one zip at a time.`,
+    busy: (name: string, first: string) => `“${name}” wasn’t taken: “${first}” is still under way.`,
     name: "Dataset name",
     evalPercent: "Kept for evaluation",
     percent: "%",
@@ -846,6 +848,8 @@ export const texts = {
   sending: {
     broken: "The connection broke while sending. What has arrived is kept.",
     waiting: (name: string) => `The connection is broken. “${name}” goes on by itself as soon as it is back.`,
+    silent: (name: string) => `“${name}” is sent, but the server doesn’t answer. It is asked again and again.`,
+    mayAppear: (name: string) => `If the server is reading “${name}” already, the dataset may still appear.`,
     sent: (sent: number, whole: number) => `${size(sent)} of ${size(whole)}`,
     leave: "You can look at other pages meanwhile.",
     stopped: (name: string, percent: number) => `“${name}” isn’t in yet; ${percent} % of it has been sent.`,
