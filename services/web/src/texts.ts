@@ -10,6 +10,8 @@ const plural = (count: number, one: string, many: string = `${one}s`): string =>
 
 const capital = (sentence: string): string => sentence.charAt(0).toUpperCase() + sentence.slice(1);
 
+const sentence = (words: string): string => (/[.!?…]$/.test(words) ? words : `${words}.`);
+
 // The compiler asks for each state that the contract has.
 const MEANINGS: Readonly<Record<JobState, string>> = {
   QUEUED: "Waiting for resources.",
@@ -637,7 +639,7 @@ export const texts = {
     intro: "Minutes, where they went, and who may do what.",
     tabs: { minutes: "Minutes and people", queue: "The room’s queue" },
     closed: (pause: Pause, now: number) =>
-      `${pause.by} has closed training${pause.until === null ? "" : ` until ${clock(pause.until, now)}`}${pause.message === "" ? "." : `: ${pause.message}`} Jobs that are in the queue already go on.`,
+      `${pause.by} has closed training${pause.until === null ? "" : ` until ${clock(pause.until, now)}`}${pause.message === "" ? "." : `: ${sentence(pause.message)}`} Jobs that are in the queue already go on.`,
     balance: "Minutes",
     granted: "Granted",
     used: "Used",
@@ -809,6 +811,8 @@ export const texts = {
     unspecifiedHint: "Queue one again from its last checkpoint, or end it: its minutes are settled then.",
     requeue: "Queue again",
     fail: "End as failed",
+    failTitle: (description: string, team: string) => `End “${description}” of ${team} as failed?`,
+    failText: "It can’t be led back after that. It keeps its last checkpoint, if it has one.",
     running: "Running",
     waiting: "Waiting",
     paused: "Closed",
@@ -816,6 +820,12 @@ export const texts = {
     resume: "Open training",
     pauseAll: "Close for everybody",
     resumeAll: "Open for everybody",
+    closeTitle: (teams: readonly string[] | null) =>
+      `Close training for ${teams === null ? "everybody" : teams.join(", ")}?`,
+    closeText: "New jobs are refused, with your reason, until it is opened again. Jobs in the queue already go on.",
+    closeReasonHint: "The teams see it. It may be empty.",
+    closeUntil: "Until",
+    closeUntilHint: "Empty: until you open it again.",
     closedAlready: "It is closed for everybody already.",
     selectTeams: "Select teams first.",
     done: "Done.",
