@@ -677,6 +677,7 @@ export const texts = {
     capLabel: "A member’s minutes without approval",
     capHint: "A longer job waits for a mentor. Empty: no cap.",
     capNone: "no cap",
+    capWrong: "Give a number of minutes, or leave it empty.",
   },
 
   tokens: {
@@ -802,6 +803,7 @@ export const texts = {
     priority: "Priority",
     priorityOf: (description: string) => `Priority of ${description}`,
     same: "It is that already.",
+    priorityMissing: "Give a whole number; 0 is everybody’s.",
     end: "End",
     endTitle: (description: string, team: string) => `End “${description}” of ${team}?`,
     reason: "Reason",

@@ -1,6 +1,6 @@
 /** The queue of the whole room, next first: priority, ending a job with a reason, leading one out of STATE_UNSPECIFIED. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import { asApiError } from "../api";
 import type { HeldJobRow, QueueRow } from "../contract";
 import { clock, startingModelName } from "../format";
@@ -8,6 +8,7 @@ import { texts } from "../texts";
 import { Button, Confirm, Dialog, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
+import { useDraft } from "./draft";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
 
@@ -64,14 +65,23 @@ function Column({ name, number = false }: { name: string; number?: boolean }): J
 }
 
 function Row({ row, onDone, onEnd }: { row: QueueRow; onDone: () => void; onEnd: () => void }): JSX.Element {
-  const page = usePage();
+  const { api } = usePage();
   const now = useNow();
-  const [priority, setPriority] = useState(String(row.priority));
-  const set = () =>
-    void carryOut(page, async () => {
-      await page.api.setPriority(row.place.job_id, Number(priority));
+  const [priority, setPriority] = useDraft(String(row.priority));
+  const [problem, setProblem] = useState<string | null>(null);
+  const id = useId();
+  const set = async () => {
+    // Also what isn't a number is empty to the page.
+    if (priority === "") return setProblem(texts.operators.priorityMissing);
+    try {
+      const job = await api.setPriority(row.place.job_id, Number(priority));
+      setPriority(String(job.priority));
+      setProblem(null);
       onDone();
-    });
+    } catch (error) {
+      setProblem(asApiError(error).message);
+    }
+  };
   return (
     <tr role="row" data-testid="queue-row">
       <td role="cell" class="num" data-label={texts.operators.place}>
@@ -101,14 +111,28 @@ function Row({ row, onDone, onEnd }: { row: QueueRow; onDone: () => void; onEnd:
             class="narrow"
             type="number"
             aria-label={texts.operators.priorityOf(row.description)}
+            aria-invalid={problem !== null}
+            aria-describedby={problem === null ? undefined : id}
             value={priority}
-            onInput={(event) => setPriority(event.currentTarget.value)}
-            onKeyDown={(event) => event.key === "Enter" && set()}
+            onInput={(event) => {
+              setPriority(event.currentTarget.value);
+              setProblem(null);
+            }}
+            onKeyDown={(event) => event.key === "Enter" && void set()}
           />
-          <Button class="small" refusal={Number(priority) === row.priority ? texts.operators.same : null} onClick={set}>
+          <Button
+            class="small"
+            refusal={priority !== "" && Number(priority) === row.priority ? texts.operators.same : null}
+            onClick={() => void set()}
+          >
             {texts.save}
           </Button>
         </span>
+        {problem !== null && (
+          <p class="field-error" role="alert" id={id}>
+            {problem}
+          </p>
+        )}
       </td>
       <td role="cell" class="num">
         <Button onClick={onEnd} data-testid="end-job">
