@@ -78,7 +78,8 @@ export const UPLOADS = "/api/datasets/uploads";
 export type PicturesQuery = { label: string | null; pool: "train" | "eval" | null; negatives: boolean };
 
 const TIMEOUT_MS = 20_000;
-const IMPORT_TIMEOUT_MS = 15 * 60_000; // thousands of pictures are read and written
+/** Thousands of pictures may take longer: whoever asks again is told that they are being read. */
+const IMPORT_TIMEOUT_MS = 60_000;
 
 /** A fresh key: 128 random bits. (`crypto.randomUUID` is missing on plain-HTTP addresses of a school's network.) */
 export function newKey(): string {
@@ -132,9 +133,9 @@ export class Api {
   }
 
   /** Makes a dataset of an upload. The upload's id is the key: asked again, the server finds the dataset it made. */
-  importUpload(upload: string, name: string, evalPercent: number): Promise<Imported> {
+  importUpload(upload: string, name: string, evalPercent: number, signal: AbortSignal): Promise<Imported> {
     const query = new URLSearchParams({ upload, name, eval_percent: String(evalPercent), seed: "0" });
-    return this.request("POST", `/api/datasets?${query}`, { key: upload, timeoutMs: IMPORT_TIMEOUT_MS });
+    return this.request("POST", `/api/datasets?${query}`, { key: upload, timeoutMs: IMPORT_TIMEOUT_MS, signal });
   }
 
   /** How far an upload is, in bytes; `unknown` where the server can't be asked. */

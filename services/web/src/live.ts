@@ -4,8 +4,8 @@
  * It joins store, line and clock; what to do with them is the components' matter.
  */
 import { type Frame, type JobView, type MetricPoint, type DatasetView } from "./contract";
-import type { Connection, Line, LineOwner } from "./line";
-import { EMPTY, fold, type State, withDataset, withMetrics, withModel } from "./store";
+import { type Connection, isRefusal, type Line, type LineOwner } from "./line";
+import { EMPTY, fold, forgotten, type State, withDataset, withMetrics, withModel } from "./store";
 import { clockOffset } from "./time";
 
 export interface View {
@@ -30,7 +30,9 @@ export class Live {
   constructor(private readonly parts: LiveParts) {
     this.line = parts.open({
       onFrame: (frame) => this.take(frame),
-      onConnection: (connection) => this.set({ connection }),
+      // The next to sign in here may be of another team.
+      onConnection: (connection) =>
+        this.set(isRefusal(connection.kind) ? { connection, state: forgotten(this.view.state) } : { connection }),
       position: () => this.view.state.position,
     });
   }

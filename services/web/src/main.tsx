@@ -39,6 +39,7 @@ const uploader = new Uploader({
   api,
   onImported: (imported) => live.addDataset(imported.dataset),
   wait: (milliseconds) => new Promise((done) => window.setTimeout(done, milliseconds)),
+  now: () => performance.now(),
 });
 
 window.addEventListener("online", () => live.nudge());

@@ -19,7 +19,8 @@ export type Sending =
   | { kind: "idle" }
   /** `waiting`: the connection is broken, and it goes on by itself. */
   | { kind: "sending"; name: string; size: number; sent: number; waiting: boolean }
-  | { kind: "reading"; name: string }
+  /** `waiting`: the server doesn't answer just now, and is asked again. */
+  | { kind: "reading"; name: string; waiting: boolean }
   /** It could go on from `sent`: with the file at hand, or without it where all has been sent. */
   | { kind: "broken"; name: string; size: number; sent: number; error: ApiError }
   /** The server refuses the wish as it is. */
@@ -42,6 +43,8 @@ interface Parts {
   api: Api;
   onImported: (imported: Imported) => void;
   wait: (milliseconds: number) => Promise<void>;
+  /** Milliseconds since whenever. */
+  now: () => number;
 }
 
 const MARK = "tus::"; // how the library's entries in the browser's storage begin
@@ -49,13 +52,16 @@ const MARK = "tus::"; // how the library's entries in the browser's storage begi
 const PAUSES_MS = [300, 700, 1_500, 3_000, 5_000, ...Array.from({ length: 22 }, () => 8_000)];
 const OLD_MS = 7 * 86_400_000;
 const ASK_AGAIN_MS = 3_000;
-const ASK_AGAIN_TIMES = 100;
+/** So long an import is asked for without a word from the server, and so long altogether. */
+const LONGEST_SILENCE_MS = 5 * 60_000;
+const LONGEST_IMPORT_MS = 30 * 60_000;
 /** Refusals of an import that a changed form can mend; after any other the bytes are of no use. */
 const MENDABLE = new Set(["name", "eval_percent", "seed"]);
-const KEPT = new Set(["too_many_datasets", "import_interrupted", "upload_busy"]);
+const KEPT = new Set(["too_many_datasets", "import_interrupted", "import_in_progress", "upload_busy"]);
 
 export class Uploader {
   state: Sending = { kind: "idle" };
+  private run: Run | null = null;
   private go: (() => Promise<void>) | null = null;
   private stop: (() => Promise<void>) | null = null;
   private readonly listeners = new Set<() => void>();
@@ -128,6 +134,14 @@ export class Uploader {
     this.set({ kind: "idle" });
   }
 
+  /** Whoever began this has signed out: stops sending and forgets it here. What has arrived is kept, and goes on for them. */
+  reset(): void {
+    this.run?.end();
+    void this.run?.upload?.abort();
+    this.run = null;
+    this.close();
+  }
+
   /** What earlier visits left, as far as the server still has it. */
   async leftovers(): Promise<Leftover[]> {
     if (!Object.keys(localStorage).some((key) => key.startsWith(MARK))) return [];
@@ -147,9 +161,10 @@ export class Uploader {
   }
 
   private begin(run: Run, go: () => Promise<void>, remove: () => Promise<void> = () => Promise.resolve()): void {
+    this.run = run;
     this.go = go;
     this.stop = async () => {
-      run.going = false;
+      run.end();
       if (run.upload === null) await remove();
       else await run.upload.abort(true).catch(() => undefined); // it expires there by itself
     };
@@ -193,22 +208,27 @@ export class Uploader {
     refused: (error: ApiError) => void,
   ): Promise<void> {
     if (!run.going) return;
-    this.set({ kind: "reading", name: sent.name });
+    this.set({ kind: "reading", name: sent.name, waiting: false });
     const id = new URL(sent.url, location.href).pathname.split("/").at(-1) ?? "";
-    for (let tries = 1; ; tries += 1) {
+    const began = this.parts.now();
+    let heard = began;
+    for (;;) {
       try {
-        const imported = await this.parts.api.importUpload(id, sent.name, sent.evalPercent);
+        const imported = await this.parts.api.importUpload(id, sent.name, sent.evalPercent, run.signal);
         await this.forget(sent.url);
         this.parts.onImported(imported);
         if (run.going) this.set({ kind: "done", imported });
         return;
       } catch (problem) {
+        if (!run.going) return;
         const error = asApiError(problem);
+        const now = this.parts.now();
+        const working = error.code === "import_in_progress";
+        if (working) heard = now;
+        const inTime = now - heard < LONGEST_SILENCE_MS && now - began < LONGEST_IMPORT_MS;
         // The same request again is harmless: it finds the dataset that the first one made.
-        if (
-          (error.status === 0 || error.code === "import_in_progress" || error.status === 503) &&
-          tries < ASK_AGAIN_TIMES
-        ) {
+        if ((working || error.status === 0 || error.status === 503) && inTime) {
+          this.set({ kind: "reading", name: sent.name, waiting: !working });
           await this.parts.wait(ASK_AGAIN_MS);
           if (run.going) continue;
           return;
@@ -252,9 +272,21 @@ export class Uploader {
 }
 
 class Run {
-  going = true;
   sent = 0;
   upload: Upload | null = null;
+  private readonly ended = new AbortController();
+
+  get going(): boolean {
+    return !this.ended.signal.aborted;
+  }
+
+  get signal(): AbortSignal {
+    return this.ended.signal;
+  }
+
+  end(): void {
+    this.ended.abort();
+  }
 }
 
 /** The library's error in the server's own words, where it has said any. */

@@ -96,6 +96,11 @@ export function toSnapshot(state: State, time: string): SnapshotFrame | null {
   };
 }
 
+/** What is known once the session has ended: nothing of that team's. */
+export function forgotten(state: State): State {
+  return { ...EMPTY, snapshots: state.snapshots };
+}
+
 /** The state with metrics that were fetched beside the stream: the same rule as for those that the stream brings. */
 export function withMetrics(state: State, points: readonly MetricPoint[]): State {
   const draft = new Draft(state);
@@ -103,15 +108,20 @@ export function withMetrics(state: State, points: readonly MetricPoint[]): State
   return draft.state;
 }
 
-/** The state with a model that a command's answer brought: the stream will bring it too, perhaps it already has. */
+/**
+ * The state with a model that a command's answer brought: the stream will bring it too, perhaps it already has. An answer may
+ * come after somebody of another team has signed in: it is none of theirs.
+ */
 export function withModel(state: State, model: JobView): State {
+  if (model.team !== state.team) return state;
   const draft = new Draft(state);
   putModel(draft, model);
   return draft.state;
 }
 
-/** The state with a dataset that an import's answer brought. */
+/** The same for a dataset that an import's answer brought. */
 export function withDataset(state: State, dataset: DatasetView): State {
+  if (dataset.team !== state.team) return state;
   const draft = new Draft(state);
   draft.put("datasets", dataset.id, dataset);
   return draft.state;

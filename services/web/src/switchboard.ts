@@ -5,7 +5,7 @@
  */
 import type { Frame } from "./contract";
 import { type Connection, isRefusal, type Line, type LineOwner } from "./line";
-import { EMPTY, fold, type State, toSnapshot } from "./store";
+import { EMPTY, fold, forgotten, type State, toSnapshot } from "./store";
 import { clockOffset } from "./time";
 
 /** What a tab says. `begin` comes first; `again` asks for all anew; `bye` is the last. */
@@ -32,6 +32,7 @@ export class Switchboard {
       onFrame: (frame) => this.take(frame),
       onConnection: (connection) => {
         this.connection = connection;
+        if (isRefusal(connection.kind)) this.state = forgotten(this.state);
         for (const tab of this.tabs) tab.postMessage({ kind: "connection", connection });
       },
       position: () => this.state.position,

@@ -10,6 +10,8 @@ const plural = (count: number, one: string, many: string = `${one}s`): string =>
 
 const capital = (sentence: string): string => sentence.charAt(0).toUpperCase() + sentence.slice(1);
 
+const sentence = (words: string): string => (/[.!?…]$/.test(words) ? words : `${words}.`);
+
 // The compiler asks for each state that the contract has.
 const MEANINGS: Readonly<Record<JobState, string>> = {
   QUEUED: "Waiting for resources.",
@@ -246,6 +248,8 @@ export const texts = {
     or: "or",
     hint: "Pictures with Pascal VOC label files (XML), in any folders, as one zip.",
     notZip: (name: string) => `“${name}” isn’t a zip file.`,
+    oneAtATime: (name: string) => `Only “${name}” was taken: it is one zip at a time.`,
+    busy: (name: string, first: string) => `“${name}” wasn’t taken: “${first}” is still under way.`,
     name: "Dataset name",
     evalPercent: "Kept for evaluation",
     percent: "%",
@@ -635,7 +639,7 @@ export const texts = {
     intro: "Minutes, where they went, and who may do what.",
     tabs: { minutes: "Minutes and people", queue: "The room’s queue" },
     closed: (pause: Pause, now: number) =>
-      `${pause.by} has closed training${pause.until === null ? "" : ` until ${clock(pause.until, now)}`}${pause.message === "" ? "." : `: ${pause.message}`} Jobs that are in the queue already go on.`,
+      `${pause.by} has closed training${pause.until === null ? "" : ` until ${clock(pause.until, now)}`}${pause.message === "" ? "." : `: ${sentence(pause.message)}`} Jobs that are in the queue already go on.`,
     balance: "Minutes",
     granted: "Granted",
     used: "Used",
@@ -673,6 +677,7 @@ export const texts = {
     capLabel: "A member’s minutes without approval",
     capHint: "A longer job waits for a mentor. Empty: no cap.",
     capNone: "no cap",
+    capWrong: "Give a number of minutes, or leave it empty.",
   },
 
   tokens: {
@@ -798,6 +803,7 @@ export const texts = {
     priority: "Priority",
     priorityOf: (description: string) => `Priority of ${description}`,
     same: "It is that already.",
+    priorityMissing: "Give a whole number; 0 is everybody’s.",
     end: "End",
     endTitle: (description: string, team: string) => `End “${description}” of ${team}?`,
     reason: "Reason",
@@ -807,6 +813,8 @@ export const texts = {
     unspecifiedHint: "Queue one again from its last checkpoint, or end it: its minutes are settled then.",
     requeue: "Queue again",
     fail: "End as failed",
+    failTitle: (description: string, team: string) => `End “${description}” of ${team} as failed?`,
+    failText: "It can’t be led back after that. It keeps its last checkpoint, if it has one.",
     running: "Running",
     waiting: "Waiting",
     paused: "Closed",
@@ -814,6 +822,12 @@ export const texts = {
     resume: "Open training",
     pauseAll: "Close for everybody",
     resumeAll: "Open for everybody",
+    closeTitle: (teams: readonly string[] | null) =>
+      `Close training for ${teams === null ? "everybody" : teams.join(", ")}?`,
+    closeText: "New jobs are refused, with your reason, until it is opened again. Jobs in the queue already go on.",
+    closeReasonHint: "The teams see it. It may be empty.",
+    closeUntil: "Until",
+    closeUntilHint: "Empty: until you open it again.",
     closedAlready: "It is closed for everybody already.",
     selectTeams: "Select teams first.",
     done: "Done.",
@@ -846,6 +860,8 @@ export const texts = {
   sending: {
     broken: "The connection broke while sending. What has arrived is kept.",
     waiting: (name: string) => `The connection is broken. “${name}” goes on by itself as soon as it is back.`,
+    silent: (name: string) => `“${name}” is sent, but the server doesn’t answer. It is asked again and again.`,
+    mayAppear: (name: string) => `If the server is reading “${name}” already, the dataset may still appear.`,
     sent: (sent: number, whole: number) => `${size(sent)} of ${size(whole)}`,
     leave: "You can look at other pages meanwhile.",
     stopped: (name: string, percent: number) => `“${name}” isn’t in yet; ${percent} % of it has been sent.`,

@@ -181,7 +181,7 @@ describe("requests about pictures and uploads", () => {
 
   test("an import is asked for with its upload as the key, so that asking again is harmless", async () => {
     const fetcher = vi.fn<typeof fetch>(async () => Response.json({}));
-    await new Api(fetcher).importUpload("0".repeat(32), "Field & hall", 25);
+    await new Api(fetcher).importUpload("0".repeat(32), "Field & hall", 25, signal);
     const [path, options] = fetcher.mock.calls[0] ?? [];
     expect(path).toBe(`/api/datasets?upload=${"0".repeat(32)}&name=Field+%26+hall&eval_percent=25&seed=0`);
     expect(options?.headers).toMatchObject({ "Idempotency-Key": "0".repeat(32) });

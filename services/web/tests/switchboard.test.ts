@@ -126,6 +126,16 @@ describe("tabs on one stream", () => {
     expect(line.words).toEqual(["start", "restart", "start"]);
   });
 
+  test("what was known is forgotten with the session: a tab of the next one gets nothing of it", () => {
+    const tab = new Tab(board);
+    line.owner.onFrame(snapshot({ seq: 7, models: [running] }));
+    line.owner.onConnection({ kind: "unauthorized" });
+    expect(line.owner.position()).toBeNull(); // it can't be resumed either
+    tab.line.restart();
+    line.owner.onConnection({ kind: "connecting" });
+    expect(new Tab(board).frames).toBe(0);
+  });
+
   test("the last tab that goes ends the line; the next resumes", () => {
     const tabs = [new Tab(board), new Tab(board)];
     line.owner.onFrame(snapshot({ seq: 7 }));

@@ -6,6 +6,7 @@ import csv
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,11 +76,59 @@ def test_several_are_stopped_at_once_after_a_question(page: Page, room: Room) ->
         expect(_row(page, job_id)).to_have_count(0, timeout=SOON)
 
 
+def test_a_reason_is_whole_in_the_window_at_every_width(page: Page, room: Room, shots: Path) -> None:
+    job_id = room.do(room.scenes.queued("Explained"))
+    _models(page)
+    _choose(page, job_id)
+    reasons = page.get_by_role("tooltip")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 860})
+        for button in page.get_by_role("toolbar").locator("[aria-disabled=true]").all():
+            button.hover()
+            expect(reasons).to_have_count(1)
+            box = reasons.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width, f"{reasons.inner_text()} at {width}: {box}"
+            assert 0 <= box["y"] < box["y"] + box["height"] <= 860, f"{reasons.inner_text()} at {width}: {box}"
+        page.get_by_test_id("more-button").focus()
+        page.get_by_test_id("more-button").hover()
+        expect(reasons).to_contain_text("It is still training.")
+        page.screenshot(path=shots / f"reason-{width}.png")
+
+
+def test_a_question_goes_with_what_it_is_about_and_is_not_asked_of_another(page: Page, room: Room) -> None:
+    asked, other = (room.do(room.scenes.queued(name)) for name in ("Asked about", "Not asked about"))
+    _models(page)
+    page.get_by_role("group", name="Which models").get_by_role("button", name="Active").click()
+    _choose(page, asked)
+    page.get_by_test_id("stop-button").click()
+    expect(page.get_by_role("dialog")).to_contain_text("“Asked about”")
+
+    async def stop() -> None:
+        await room.platform.api("POST", f"/jobs/{asked}/stop")
+
+    room.do(stop())
+    expect(_row(page, asked)).to_have_count(0, timeout=SOON)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    _choose(page, other)
+    expect(page.get_by_text("1 model selected")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_a_retry_that_still_finds_no_room_says_so(page: Page, room: Room) -> None:
     job_id = room.do(room.scenes.try_again_later("Still no room"))
     _models(page)
     _row(page, job_id).get_by_test_id("try-again").click()
     expect(page.get_by_test_id("messages")).to_contain_text("“Still no room” can’t be queued now", timeout=SOON)
+    # The box says what the server has taken, whatever was pressed.
+    box = _row(page, job_id).get_by_test_id("start-when-room")
+    page.route("**/retry", lambda route: route.fulfill(status=502, body="no JSON at all"), times=1)
+    box.click()
+    expect(page.get_by_test_id("messages")).to_contain_text("HTTP 502", timeout=SOON)
+    expect(box).not_to_be_checked()
+    box.click()
+    expect(page.get_by_test_id("messages")).to_contain_text("“Still no room” starts by itself", timeout=SOON)
+    expect(box).to_be_checked()
 
 
 def _capped(room: Room, minutes: int | None) -> None:

@@ -58,6 +58,21 @@ def _begin(page: Page, archive: Path, name: str) -> None:
     page.get_by_test_id("upload-submit").click()
 
 
+def _drop(page: Page, *names: str) -> None:
+    dropped = page.evaluate_handle(
+        """names => {
+          const data = new DataTransfer();
+          for (const name of names) data.items.add(new File(['x'], name));
+          return data;
+        }""",
+        list(names),
+    )
+    page.dispatch_event("h1", "dragover", {"dataTransfer": dropped})
+    expect(page.locator(".upload.is-over")).to_be_visible()
+    page.dispatch_event("h1", "drop", {"dataTransfer": dropped})
+    expect(page.locator(".upload.is-over")).to_have_count(0)
+
+
 def _slowly(context: BrowserContext, page: Page) -> Callable[[], None]:
     """Slow the page's network down; returns what ends that."""
     session = context.new_cdp_session(page)
@@ -246,8 +261,13 @@ def test_what_was_sent_whole_is_imported_without_the_file(
         page.route(re.compile(r"/api/datasets\?upload="), lambda route: held.append(route))
         with page.expect_request(re.compile(r"/api/datasets\?upload=")):
             _begin(page, _zip(tmp_path), "All of it")
-        expect(page.get_by_test_id("upload-progress")).to_contain_text("Reading and checking “All of it”")
+        progress, messages = page.get_by_test_id("upload-progress"), page.get_by_test_id("messages")
+        expect(progress).to_contain_text("Reading and checking “All of it”")
+        _drop(page, "Too early.zip")
+        expect(messages).to_contain_text("“Too early.zip” wasn’t taken: “All of it” is still under way.")
         held[0].abort()
+        expect(progress).to_contain_text("the server doesn’t answer", timeout=SOON)
+        expect(progress.get_by_role("button", name="Cancel upload")).to_be_visible()
     with open_page(context, f"{door.url}/#/datasets") as page:
         left = page.get_by_test_id("leftover")
         expect(left).to_contain_text("All of it is here", timeout=SOON)
@@ -331,13 +351,11 @@ def test_a_team_with_too_many_uploads_is_told_at_once(context: BrowserContext, d
 def test_a_dropped_file_is_taken_wherever_it_falls(context: BrowserContext, door: Gateway) -> None:
     with open_page(context, f"{door.url}/#/datasets") as page:
         _live(page)
-        dropped = page.evaluate_handle(
-            "() => { const data = new DataTransfer(); data.items.add(new File(['x'], 'Gym.zip')); return data; }"
-        )
-        page.dispatch_event("h1", "dragover", {"dataTransfer": dropped})
-        expect(page.locator(".upload.is-over")).to_be_visible()
-        page.dispatch_event("h1", "drop", {"dataTransfer": dropped})
+        _drop(page, "Gym.zip")
         expect(page.get_by_test_id("upload-name")).to_have_value("Gym")
+        _drop(page, "notes.txt", "Hall.zip", "Yard.zip")
+        expect(page.get_by_test_id("upload-name")).to_have_value("Hall")
+        expect(page.get_by_test_id("messages")).to_contain_text("Only “Hall.zip” was taken: it is one zip at a time.")
 
 
 def test_the_button_says_which_labels_differ_in_which_dataset(

@@ -6,9 +6,10 @@ import asyncio
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Route, ViewportSize, expect
 
 from shared.contract.stream import SILENCE_SECONDS
 from shared.runtime.auth import Role
@@ -17,6 +18,7 @@ from tests.support.browser import open_page
 from tests.support.room import Gateway, Room
 from tests.support.running import token
 from tests.support.scheduling import ScriptedTrainer, until
+from tests.support.voc import frames, write_zip
 from tests.support.wifi import Wifi
 
 _CUT_SECONDS = 60
@@ -169,25 +171,69 @@ def _alike(page: Page, fresh: Page) -> None:
     assert shown.splitlines() == loaded.splitlines()
 
 
-def test_signing_out_and_in_reaches_every_tab(browser: Browser, doors: dict[Role, Gateway], room: Room) -> None:
+def test_signing_out_and_in_reaches_every_tab_and_leaves_nothing_to_the_next_team(
+    browser: Browser, doors: dict[Role, Gateway], room: Room, tmp_path: Path
+) -> None:
     """The gateway of a machine's own signs its page in; here the cookie is a person's, put in by hand."""
-    url = doors["mentor"].url
+    url = doors["admin"].url
+    job_id = room.do(room.scenes.try_again_later("Left behind"))
     with browser.new_context() as context:
         first, second = _tab(context, url), _tab(context, url)
-        first.get_by_role("navigation").get_by_role("link", name="Team").click()
+        second.goto(f"{url}/#/models/{job_id}")
+        expect(second).to_have_title("Left behind · Trainyard")
+        _import(first, write_zip(tmp_path / "Behind.zip", frames(12)))
+        answers = _held(first, "**/api/jobs/*/retry")
+        _section(first, "Models")
+        first.locator(f"[data-model-id='{job_id}']").get_by_test_id("try-again").click()
+        _section(first, "Team")
+        while not answers:
+            first.wait_for_timeout(50)
         first.get_by_test_id("sign-out").click()
         for tab in (first, second):
             expect(tab.get_by_role("heading", name="Sign in")).to_be_visible(timeout=SOON)
+            expect(tab.locator("header.top")).not_to_contain_text(re.compile(r"demo|Admin|min left|Operators|\d"))
+        expect(second).to_have_title("Trainyard")
+
         first.get_by_label("Access token").fill("nonsense")
         first.get_by_role("button", name="Sign in").click()
         expect(first.get_by_text("The token is not valid here")).to_be_visible(timeout=SOON)
-        first.get_by_label("Access token").fill(token("demo", "viewer", "Vera"))
+        first.get_by_label("Access token").fill(token("guests", "viewer", "Vera"))
         first.get_by_role("button", name="Sign in").click()
         for tab in (first, second):
             _live(tab)
-            expect(tab.get_by_text("Team demo · Vera")).to_be_visible(timeout=SOON)
+            expect(tab.get_by_text("Team guests · Vera")).to_be_visible(timeout=SOON)
         cookie = next(one for one in context.cookies() if one["name"] == "trainyard_token")
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+
+        # What the last one had begun is none of theirs.
+        [(route, answer)] = answers
+        assert answer.json()["job"]["description"] == "Left behind"
+        with first.expect_response("**/api/jobs/*/retry"):
+            route.fulfill(response=answer)
+        _section(first, "Models")
+        expect(first.get_by_role("heading", name="No models yet")).to_be_visible()
+        expect(first.get_by_test_id("messages")).not_to_contain_text("Left behind")
+        _section(first, "Datasets")
+        expect(first.get_by_test_id("upload-file")).to_be_attached()
+        expect(first.get_by_test_id("import-report")).to_have_count(0)
+
+
+def _section(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).first.click()
+
+
+def _import(page: Page, archive: Path) -> None:
+    _section(page, "Datasets")
+    page.get_by_test_id("upload-file").set_input_files(archive)
+    page.get_by_test_id("upload-submit").click()
+    expect(page.get_by_test_id("import-report")).to_be_visible(timeout=60_000)
+
+
+def _held(page: Page, address: str) -> list[tuple[Route, APIResponse]]:
+    """The server's answers to requests there; each reaches the page when its route is fulfilled."""
+    held: list[tuple[Route, APIResponse]] = []
+    page.route(address, lambda route: held.append((route, route.fetch())))
+    return held
 
 
 def test_times_are_the_server_s_however_wrong_this_computer_s_clock_is(

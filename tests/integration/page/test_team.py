@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import uuid
+from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
 from tests.support.browser import open_page
 from tests.support.room import Gateway, Room
 
+_THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
 
 def _section(page: Page, name: str) -> None:
     page.get_by_role("navigation").get_by_role("link", name=name).first.click()
+
+
+def _expect_within(part: Locator, width: int) -> None:
+    """The part is on a window of that width, without scrolling it or anything in it sideways."""
+    expect(part).to_be_visible(timeout=SOON)
+    box = part.bounding_box()
+    assert box is not None
+    assert 0 <= box["x"] <= box["x"] + box["width"] <= width, box
 
 
 def test_the_statement_tells_where_the_minutes_went(page: Page, room: Room) -> None:
@@ -41,8 +55,18 @@ def test_a_mentor_adds_somebody_changes_the_role_and_removes_them(page: Page, ro
     members = page.get_by_test_id("members")
     page.get_by_test_id("member-add").click()
     expect(members).to_contain_text("Give a name.")
+    # Another mentor sets the cap meanwhile: with the next answer the field has it, and saving wouldn't undo it.
+    other = room.platform.caller("mentor", "Another")
+    room.do(room.platform.api("PATCH", "/team", {"member_cap_minutes": 2400}, by=other))
+    cap = members.get_by_label("A member’s minutes without approval")
     page.get_by_test_id("member-name").fill("Grace")
     page.get_by_test_id("member-add").click()
+    expect(cap).to_have_value("2400", timeout=SOON)
+    cap.fill("")
+    cap.press("-")
+    members.get_by_role("button", name="Save").click()
+    expect(members.get_by_role("alert")).to_have_text("Give a number of minutes, or leave it empty.")
+    room.do(room.platform.api("PATCH", "/team", {"member_cap_minutes": None}, by=other))
     token = page.get_by_test_id("member-token").locator("pre")
     expect(token).not_to_be_empty(timeout=SOON)
     with page.expect_response(lambda answer: answer.request.method == "PUT" and answer.ok, timeout=SOON):
@@ -81,8 +105,27 @@ class TestOperators:
         _section(page, "Operators")
         page.get_by_role("link", name="Queue").click()
         row = page.get_by_test_id("queue-row").filter(has_text="In the way")
-        row.get_by_label("Priority of In the way").fill("7")
-        row.get_by_role("button", name="Save").click()
+        page.set_viewport_size({"width": 390, "height": 844})
+        audit = page.get_by_role("link", name="Audit")
+        for part in (row.get_by_role("spinbutton"), row.get_by_test_id("end-job"), audit):
+            _expect_within(part, 390)
+        page.set_viewport_size({"width": 1280, "height": 860})
+        priority, save = row.get_by_label("Priority of In the way"), row.get_by_role("button", name="Save")
+        # It follows what somebody else sets, and nothing is no priority.
+        somebody = room.platform.caller("admin", "Olga")
+        path = f"/admin/jobs/{job_id}/priority"
+        room.do(room.platform.api("POST", path, {"priority": 3}, by=somebody))
+        expect(priority).to_have_value("3", timeout=SOON)
+        expect(save).to_have_attribute("aria-disabled", "true")
+        priority.fill("")
+        save.click()
+        expect(row.get_by_role("alert")).to_have_text("Give a whole number; 0 is everybody’s.")
+        room.do(room.platform.api("POST", path, {"priority": 4}, by=somebody))
+        priority.fill("700")
+        save.click()
+        expect(row.get_by_role("alert")).to_contain_text("priority", timeout=SOON)
+        priority.fill("7")
+        save.click()
         first = page.get_by_test_id("queue-row").first
         expect(first).to_contain_text("In the way", timeout=SOON)
         first.get_by_test_id("end-job").click()
@@ -112,9 +155,53 @@ class TestOperators:
         page.get_by_test_id("grant").click()
         expect(row).to_contain_text("6,030", timeout=SOON)
         page.get_by_role("button", name="Close training").click()
-        expect(row).to_contain_text("Closed", timeout=SOON)
+        dialog, confirm = page.get_by_role("dialog"), page.get_by_test_id("confirm-button")
+        expect(dialog).to_contain_text("Close training for red-1?")
+        page.get_by_test_id("pause-message").fill("The floor is wet")
+        page.get_by_test_id("pause-until").fill("2020-01-01T08:00")
+        confirm.click()
+        expect(dialog.get_by_role("alert")).to_contain_text("until must be a time to come", timeout=SOON)
+        page.get_by_test_id("pause-until").fill("2099-01-01T08:00")
+        confirm.click()
+        closed = row.get_by_text("Closed")
+        expect(closed).to_have_attribute("title", re.compile("until .*2099.*: The floor is wet. Jobs"), timeout=SOON)
         page.get_by_role("button", name="Open training").click()
         expect(row).not_to_contain_text("Closed", timeout=SOON)
+
+    def test_is_asked_before_training_is_closed_for_everybody(self, page: Page, shots: Path) -> None:
+        _section(page, "Operators")
+        page.get_by_role("link", name="Teams").click()
+        everybody, pause = page.get_by_role("button", name="Close for everybody"), page.get_by_test_id("pause")
+        everybody.click()
+        expect(page.get_by_role("dialog")).to_contain_text("Close training for everybody?")
+        for theme in _THEMES:
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_timeout(250)  # colours and dialogs fade in
+            page.screenshot(path=shots / f"close-training-{theme}.png")
+        page.get_by_role("button", name="Cancel").click()
+        expect(everybody).to_have_attribute("aria-disabled", "false")
+        expect(pause).to_have_count(0)
+        everybody.click()
+        page.get_by_test_id("pause-message").fill("The final is on")
+        page.get_by_test_id("confirm-button").click()
+        expect(pause).to_contain_text("Admin has closed training: The final is on. Jobs", timeout=SOON)
+        page.get_by_role("button", name="Open for everybody").click()
+        expect(pause).to_have_count(0, timeout=SOON)
+
+    def test_is_asked_before_a_job_that_contradicts_itself_is_ended(self, page: Page, room: Room) -> None:
+        team = f"odd-{uuid.uuid4().hex[:6]}"
+        room.do(room.scenes_of(team).unspecified())
+        _section(page, "Operators")
+        page.get_by_role("link", name="Queue").click()
+        held = page.get_by_test_id("unspecified").get_by_role("listitem").filter(has_text=team)
+        end = held.get_by_role("button", name="End as failed")
+        end.click(timeout=SOON)
+        expect(page.get_by_role("dialog")).to_contain_text(f"of {team} as failed?")
+        page.get_by_role("button", name="Cancel").click()
+        expect(held).to_have_count(1)
+        end.click()
+        page.get_by_test_id("confirm-button").click()
+        expect(held).to_have_count(0, timeout=SOON)
 
     def test_drains_a_trainer(self, page: Page, room: Room) -> None:
         trainer = room.do(room.scenes.trainer("to-drain"))

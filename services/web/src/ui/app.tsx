@@ -1,6 +1,6 @@
 /** The frame around every page: header, navigation, notices, and what a reader who doesn't look should hear. */
 import type { ComponentChildren, JSX } from "preact";
-import { useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useErrorBoundary, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError } from "../api";
 import { REASON_REVOKED, type Session } from "../contract";
 import { isRefusal, type Refusal } from "../line";
@@ -36,10 +36,23 @@ export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.
   const [session, setSession] = useState<Session | null>(null);
   const [refused, setRefused] = useState<Refusal | null>(null);
   const [toasts, setToasts] = useState<Toast[]>([]);
+  const team = useLive(live, (view) => view.state.team);
+  const signedOut = isRefusal(connection) ? connection : refused;
+  const sitting = useSitting(team, signedOut !== null, () => {
+    setSession(null);
+    setToasts([]);
+    uploader.reset();
+  });
 
-  const tell = useCallback((tone: Tone, message: string) => {
-    setToasts((shown) => [...shown.slice(-3), { id: (shown.at(-1)?.id ?? 0) + 1, tone, message }]);
-  }, []);
+  const current = useRef(sitting);
+  current.current = sitting;
+  const tell = useCallback(
+    (tone: Tone, message: string) => {
+      if (sitting !== current.current) return; // of what somebody began who has left
+      setToasts((shown) => [...shown.slice(-3), { id: (shown.at(-1)?.id ?? 0) + 1, tone, message }]);
+    },
+    [sitting],
+  );
 
   const dismiss = useCallback((id: number) => setToasts((shown) => shown.filter((toast) => toast.id !== id)), []);
 
@@ -54,7 +67,6 @@ export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.
       if (error.status === 403) setRefused("forbidden");
     }
   }, [api]);
-  const team = useLive(live, (view) => view.state.team);
   // Also when the stream comes back: somebody may have signed in in another tab.
   useEffect(() => {
     if (connection !== "offline") void who();
@@ -63,7 +75,7 @@ export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.
   useUploadNews(uploader, tell);
   useFirstRoute(live, route);
   useArrival(route);
-  useTitle(live, route);
+  useTitle(live, signedOut === null ? route : null);
 
   useEffect(() => {
     const timer = window.setTimeout(
@@ -73,17 +85,17 @@ export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.
     return () => window.clearTimeout(timer);
   }, []);
 
+  const theirs = signedOut === null && (team === null || session?.team === team) ? session : null;
   const page = useMemo<Page>(
-    () => ({ api, live, ticker, sight, themes, uploader, session, tell }),
-    [api, live, ticker, sight, themes, uploader, session, tell],
+    () => ({ api, live, ticker, sight, themes, uploader, session: theirs, tell }),
+    [api, live, ticker, sight, themes, uploader, theirs, tell],
   );
-  const signedOut = isRefusal(connection) ? connection : refused;
   return (
     <PageContext.Provider value={page}>
       <a class="skip" href="#main" onClick={focusMain}>
         {texts.skip}
       </a>
-      <Header current={route?.page ?? null} />
+      <Header current={route?.page ?? null} signedOut={signedOut !== null} />
       <main id="main" tabIndex={-1}>
         {signedOut !== null ? (
           <SignIn
@@ -94,16 +106,34 @@ export function App({ api, live, ticker, sight, themes, uploader }: Props): JSX.
             }}
           />
         ) : (
-          <Boundary key={route?.page}>
+          <Boundary key={`${sitting} ${route?.page}`}>
             <CurrentPage route={route} />
           </Boundary>
         )}
       </main>
       {signedOut === null && <AnnouncementBanners current={route?.page ?? null} />}
       <Toasts toasts={toasts} onDismiss={dismiss} />
-      <News live={live} />
+      <News key={sitting} live={live} />
     </PageContext.Provider>
   );
+}
+
+/**
+ * A number for whoever sits here, until they sign out or another team's data comes: nothing of theirs is left for the next
+ * one, and `onLeave` takes it away.
+ */
+function useSitting(team: string | null, signedOut: boolean, onLeave: () => void): number {
+  const [sitting, setSitting] = useState(0);
+  const last = useRef(team);
+  // Before anything is painted: the next one sees no moment of it.
+  useLayoutEffect(() => {
+    const other = team !== null && last.current !== null && team !== last.current;
+    last.current = signedOut ? null : (team ?? last.current);
+    if (!signedOut && !other) return;
+    setSitting((number) => number + 1);
+    onLeave();
+  }, [team, signedOut]);
+  return sitting;
 }
 
 function CurrentPage({ route }: { route: Route | null }): JSX.Element {

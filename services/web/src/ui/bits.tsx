@@ -6,6 +6,7 @@ import { date, duration, stateName, whole } from "../format";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
 import { InSight, useNow, useProgress } from "./context";
+import { Hint } from "./hint";
 
 const PATHS = {
   clock: "M8 4.5V8l2.5 1.5M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z",
@@ -148,11 +149,7 @@ export function Button({ refusal = null, icon, children, onClick, class: kind, .
         {icon !== undefined && <Icon name={icon} />}
         {children}
       </button>
-      {refusal !== null && (
-        <span class="hint-bubble" role="tooltip" id={hint}>
-          {refusal}
-        </span>
-      )}
+      {refusal !== null && <Hint id={hint} text={refusal} />}
     </span>
   );
 }

@@ -8,9 +8,9 @@ export async function stopModel(page: Page, job: JobView): Promise<void> {
   await carryOut(page, async () => page.live.addModel(await page.api.stopJob(job.id)));
 }
 
-/** Tries admission again; `whenRoom` lets it go on trying by itself, or ends that. */
-export async function retryModel(page: Page, job: JobView, whenRoom: boolean): Promise<void> {
-  await carryOut(page, async () => {
+/** Tries admission again; `whenRoom` lets it go on trying by itself, or ends that. True where the server has taken it. */
+export async function retryModel(page: Page, job: JobView, whenRoom: boolean): Promise<boolean> {
+  return carryOut(page, async () => {
     const now = await page.api.retryJob(job.id, whenRoom);
     page.live.addModel(now);
     if (now.state !== "TRY_AGAIN_LATER") page.tell("good", texts.start.started(now.description));

@@ -3,11 +3,11 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Icon } from "./bits";
 
-/** Anywhere on the page: beside a target, the browser would leave the page for the file. Tells whether one is held over it. */
-export function useDrop(onFile: (file: File | undefined) => void): boolean {
+/** Files are taken anywhere on the page: beside a target, the browser would leave the page for the file. Tells whether one is held over it. */
+export function useDrop(onFiles: (files: readonly File[]) => void): boolean {
   const [over, setOver] = useState(false);
-  const newest = useRef(onFile);
-  newest.current = onFile;
+  const newest = useRef(onFiles);
+  newest.current = onFiles;
   useEffect(() => {
     const drag = (event: DragEvent) => {
       event.preventDefault();
@@ -19,7 +19,7 @@ export function useDrop(onFile: (file: File | undefined) => void): boolean {
     const dropped = (event: DragEvent) => {
       event.preventDefault();
       setOver(false);
-      newest.current(event.dataTransfer?.files[0]);
+      newest.current([...(event.dataTransfer?.files ?? [])]);
     };
     const end = new AbortController();
     window.addEventListener("dragover", drag, end);

@@ -20,10 +20,17 @@ const TARGETS: Record<Section, string> = {
   operators: hashOf({ page: "operators", tab: "trainers" }),
 };
 
-export function Header({ current }: { current: Route["page"] | null }): JSX.Element {
+interface Props {
+  current: Route["page"] | null;
+  /** Then nothing of a team is shown. */
+  signedOut: boolean;
+}
+
+export function Header({ current, signedOut }: Props): JSX.Element {
   const { session } = usePage();
-  const known = useView((view) => view.state.position !== null);
-  const team = useView((view) => view.state.team) ?? session?.team;
+  const known = useView((view) => view.state.position !== null) && !signedOut;
+  const named = useView((view) => view.state.team) ?? session?.team;
+  const team = signedOut ? undefined : named;
   const connection = useView((view) => view.connection);
   const section = current === "model" ? "models" : current === "dataset" ? "datasets" : current;
   return (
@@ -41,7 +48,7 @@ export function Header({ current }: { current: Route["page"] | null }): JSX.Elem
           {session?.role === "admin" && <Tab section="operators" current={section} />}
         </nav>
         <div class="top-right">
-          <Minutes />
+          <Minutes shown={!signedOut} />
           <span class="team">{team === undefined ? "" : texts.header.team(team, session?.name)}</span>
           <ThemeChoice />
           <Marker connection={connection} />
@@ -68,9 +75,9 @@ function Tab({ section, current, count, known = false }: TabProps): JSX.Element 
   );
 }
 
-function Minutes(): JSX.Element {
+function Minutes({ shown }: { shown: boolean }): JSX.Element {
   const minutes = useView((view) => view.state.minutes);
-  if (minutes === null) return <span class="minutes" data-testid="minutes-left" />;
+  if (minutes === null || !shown) return <span class="minutes" data-testid="minutes-left" />;
   const title = texts.header.minutesTitle(minutes.granted_seconds, minutes.used_seconds, minutes.reserved_seconds);
   const part = (seconds: number) =>
     `scaleX(${minutes.granted_seconds > 0 ? Math.min(1, Math.max(0, seconds / minutes.granted_seconds)) : 0})`;

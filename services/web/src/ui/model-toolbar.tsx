@@ -1,6 +1,6 @@
 /** What can be done with the selected models; each action says why it can't be done now. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import {
   approveRefusal,
   deleteRefusal,
@@ -22,6 +22,12 @@ import { Button, Confirm, Icon } from "./bits";
 import { approveModel, deleteModel, retryModel, stopModel } from "./commands";
 import { usePage, useView } from "./context";
 
+/** A question that is open, and the models that it names. */
+interface Asked {
+  act: "stop" | "delete";
+  ids: readonly string[];
+}
+
 /** `onPage`: on a model's own page, of that model; what makes no sense for it is left out. */
 export function ModelToolbar({
   selected,
@@ -32,13 +38,25 @@ export function ModelToolbar({
 }): JSX.Element {
   const page = usePage();
   const models = useView((view) => view.state.models);
-  const [asked, setAsked] = useState<"stop" | "delete" | null>(null);
+  const [asked, setAsked] = useState<Asked | null>(null);
   const role = page.session?.role;
   const viewer = roleRefusal(role);
   const [first] = selected;
+  const ask = (act: Asked["act"]) => setAsked({ act, ids: selected.map((job) => job.id) });
+  const refused = { stop: stopRefusal, delete: (job: JobView) => deleteRefusal(job, childrenOf(models, job.id)) };
+  // About those that the question named, whatever is selected by now; what has ended or gone meanwhile drops out.
+  const about = (asked?.ids ?? [])
+    .map((id) => models.get(id))
+    .filter((job) => job !== undefined)
+    .filter((job) => asked !== null && refused[asked.act](job) === null);
+  const pointless = asked !== null && about.length === 0;
+  useEffect(() => {
+    if (pointless) setAsked(null);
+  }, [pointless]);
   const joint = (refuse: (job: JobView) => Refusal, one = false) =>
     viewer !== null && first !== undefined ? viewer : jointRefusal(selected, refuse, { one });
-  const each = (act: (job: JobView) => Promise<unknown>) => () => void Promise.all(selected.map(act));
+  const each = (jobs: readonly JobView[], act: (job: JobView) => Promise<unknown>) => () =>
+    void Promise.all(jobs.map(act));
   // On its own page a model offers what its state can be asked for; in the list all is in its place, always.
   const state = onPage ? first?.state : undefined;
   const ended = state !== undefined && TERMINAL.has(state);
@@ -72,7 +90,7 @@ export function ModelToolbar({
       )}
       {state !== "TRY_AGAIN_LATER" && <Download selected={selected} />}
       {offers.stop && (
-        <Button icon="square" refusal={joint(stopRefusal)} data-testid="stop-button" onClick={() => setAsked("stop")}>
+        <Button icon="square" refusal={joint(refused.stop)} data-testid="stop-button" onClick={() => ask("stop")}>
           {texts.models.stop}
         </Button>
       )}
@@ -81,7 +99,7 @@ export function ModelToolbar({
           icon="again"
           refusal={joint(retryRefusal)}
           data-testid="retry-button"
-          onClick={each((job) => retryModel(page, job, job.when_room))}
+          onClick={each(selected, (job) => retryModel(page, job, job.when_room))}
         >
           {texts.models.retry}
         </Button>
@@ -91,17 +109,12 @@ export function ModelToolbar({
           icon="check"
           refusal={joint((job) => approveRefusal(job, role))}
           data-testid="approve-button"
-          onClick={each((job) => approveModel(page, job))}
+          onClick={each(selected, (job) => approveModel(page, job))}
         >
           {texts.models.approve}
         </Button>
       )}
-      <Button
-        icon="trash"
-        refusal={joint((job) => deleteRefusal(job, childrenOf(models, job.id)))}
-        data-testid="delete-button"
-        onClick={() => setAsked("delete")}
-      >
+      <Button icon="trash" refusal={joint(refused.delete)} data-testid="delete-button" onClick={() => ask("delete")}>
         {texts.models.delete}
       </Button>
       {!onPage && (
@@ -109,23 +122,23 @@ export function ModelToolbar({
           {selected.length === 0 ? texts.models.selectHint : texts.models.selected(selected.length)}
         </p>
       )}
-      {asked === "stop" && first !== undefined && (
+      {asked?.act === "stop" && !pointless && (
         <Confirm
-          title={texts.models.stopTitle(selected.map((job) => job.description))}
-          text={[...new Set(selected.map(stopConsequence))].join(" ")}
+          title={texts.models.stopTitle(about.map((job) => job.description))}
+          text={[...new Set(about.map(stopConsequence))].join(" ")}
           action={texts.models.stop}
           keep={texts.models.stopKeep}
-          onConfirm={each((job) => stopModel(page, job))}
+          onConfirm={each(about, (job) => stopModel(page, job))}
           onClose={() => setAsked(null)}
         />
       )}
-      {asked === "delete" && first !== undefined && (
+      {asked?.act === "delete" && !pointless && (
         <Confirm
-          title={texts.models.deleteTitle(selected.map((job) => job.description))}
+          title={texts.models.deleteTitle(about.map((job) => job.description))}
           text={texts.models.deleteText}
           action={texts.models.delete}
           danger
-          onConfirm={each(remove)}
+          onConfirm={each(about, remove)}
           onClose={() => setAsked(null)}
         />
       )}

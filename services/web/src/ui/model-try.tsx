@@ -117,7 +117,7 @@ interface ChooseProps {
 }
 
 function Choose({ problem, live, onPicture, onCamera, onStop }: ChooseProps): JSX.Element {
-  const over = useDrop(onPicture);
+  const over = useDrop(([picture]) => onPicture(picture));
   return (
     <section class={`card upload ${over ? "is-over" : ""}`} aria-label={texts.tryIt.title}>
       <FileChoice

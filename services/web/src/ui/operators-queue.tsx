@@ -1,13 +1,14 @@
 /** The queue of the whole room, next first: priority, ending a job with a reason, leading one out of STATE_UNSPECIFIED. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import { asApiError } from "../api";
 import type { HeldJobRow, QueueRow } from "../contract";
 import { clock, startingModelName } from "../format";
 import { texts } from "../texts";
-import { Button, Dialog, Empty, Problem, StateBadge, Waiting } from "./bits";
+import { Button, Confirm, Dialog, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
+import { useDraft } from "./draft";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
 
@@ -30,28 +31,24 @@ export function QueueTab(): JSX.Element {
             <p>{texts.operators.queueEmptyHint}</p>
           </Empty>
         ) : (
-          <div class="scroll-x">
-            <table class="table compact">
-              <thead>
-                <tr>
-                  <th scope="col" class="num">
-                    {texts.operators.place}
-                  </th>
-                  <th scope="col">{texts.operators.job}</th>
-                  <th scope="col">{texts.operators.team}</th>
-                  <th scope="col">{texts.operators.queuedAt}</th>
-                  <th scope="col">{texts.operators.expected}</th>
-                  <th scope="col">{texts.operators.priority}</th>
-                  <td />
-                </tr>
-              </thead>
-              <tbody>
-                {data.queue.map((row) => (
-                  <Row key={row.place.job_id} row={row} onDone={again} onEnd={() => setEnding(row)} />
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <table class="table room-queue" role="table">
+            <thead role="rowgroup">
+              <tr role="row">
+                <Column name={texts.operators.place} number />
+                <Column name={texts.operators.job} />
+                <Column name={texts.operators.team} />
+                <Column name={texts.operators.queuedAt} />
+                <Column name={texts.operators.expected} />
+                <Column name={texts.operators.priority} />
+                <td role="cell" />
+              </tr>
+            </thead>
+            <tbody role="rowgroup">
+              {data.queue.map((row) => (
+                <Row key={row.place.job_id} row={row} onDone={again} onEnd={() => setEnding(row)} />
+              ))}
+            </tbody>
+          </table>
         )}
       </section>
       {ending !== null && <EndJob row={ending} onDone={again} onClose={() => setEnding(null)} />}
@@ -59,50 +56,85 @@ export function QueueTab(): JSX.Element {
   );
 }
 
-function Row({ row, onDone, onEnd }: { row: QueueRow; onDone: () => void; onEnd: () => void }): JSX.Element {
-  const page = usePage();
-  const now = useNow();
-  const [priority, setPriority] = useState(String(row.priority));
-  const set = () =>
-    void carryOut(page, async () => {
-      await page.api.setPriority(row.place.job_id, Number(priority));
-      onDone();
-    });
+function Column({ name, number = false }: { name: string; number?: boolean }): JSX.Element {
   return (
-    <tr data-testid="queue-row">
-      <td class="num">{row.place.position}</td>
-      <th scope="row">
+    <th scope="col" role="columnheader" class={number ? "num" : ""}>
+      {name}
+    </th>
+  );
+}
+
+function Row({ row, onDone, onEnd }: { row: QueueRow; onDone: () => void; onEnd: () => void }): JSX.Element {
+  const { api } = usePage();
+  const now = useNow();
+  const [priority, setPriority] = useDraft(String(row.priority));
+  const [problem, setProblem] = useState<string | null>(null);
+  const id = useId();
+  const set = async () => {
+    // Also what isn't a number is empty to the page.
+    if (priority === "") return setProblem(texts.operators.priorityMissing);
+    try {
+      const job = await api.setPriority(row.place.job_id, Number(priority));
+      setPriority(String(job.priority));
+      setProblem(null);
+      onDone();
+    } catch (error) {
+      setProblem(asApiError(error).message);
+    }
+  };
+  return (
+    <tr role="row" data-testid="queue-row">
+      <td role="cell" class="num" data-label={texts.operators.place}>
+        {row.place.position}
+      </td>
+      <th scope="row" role="rowheader">
         {row.description}
         <span class="muted small-text below">
           {startingModelName(row.starting_model)} · {row.accelerator.toUpperCase()}
           {row.resumed && ` · ${texts.operators.resumed}`}
         </span>
       </th>
-      <td>
+      <td role="cell" data-label={texts.operators.team}>
         {row.team}
         <span class="muted small-text below">{row.created_by}</span>
       </td>
-      <td class="number nowrap">{clock(row.queued_at, now)}</td>
-      <td class="number">
+      <td role="cell" class="number nowrap" data-label={texts.operators.queuedAt}>
+        {clock(row.queued_at, now)}
+      </td>
+      <td role="cell" class="number expected" data-label={texts.operators.expected}>
         {texts.models.starts(row.place, now) || texts.none}
         <span class="muted small-text below">{texts.models.ends(row.place, now)}</span>
       </td>
-      <td>
+      <td role="cell" class="priority" data-label={texts.operators.priority}>
         <span class="with-unit">
           <input
             class="narrow"
             type="number"
             aria-label={texts.operators.priorityOf(row.description)}
+            aria-invalid={problem !== null}
+            aria-describedby={problem === null ? undefined : id}
             value={priority}
-            onInput={(event) => setPriority(event.currentTarget.value)}
-            onKeyDown={(event) => event.key === "Enter" && set()}
+            onInput={(event) => {
+              setPriority(event.currentTarget.value);
+              setProblem(null);
+            }}
+            onKeyDown={(event) => event.key === "Enter" && void set()}
           />
-          <Button class="small" refusal={Number(priority) === row.priority ? texts.operators.same : null} onClick={set}>
+          <Button
+            class="small"
+            refusal={priority !== "" && Number(priority) === row.priority ? texts.operators.same : null}
+            onClick={() => void set()}
+          >
             {texts.save}
           </Button>
         </span>
+        {problem !== null && (
+          <p class="field-error" role="alert" id={id}>
+            {problem}
+          </p>
+        )}
       </td>
-      <td class="num">
+      <td role="cell" class="num">
         <Button onClick={onEnd} data-testid="end-job">
           {texts.operators.end}
         </Button>
@@ -160,6 +192,7 @@ function EndJob({ row, onDone, onClose }: { row: QueueRow; onDone: () => void; o
 
 function Unspecified({ jobs, onDone }: { jobs: readonly HeldJobRow[]; onDone: () => void }): JSX.Element {
   const page = usePage();
+  const [failing, setFailing] = useState<HeldJobRow | null>(null);
   const lead = (job: HeldJobRow, state: "QUEUED" | "FAILED") =>
     void carryOut(page, async () => {
       await page.api.reconcile(job.job_id, state);
@@ -177,10 +210,20 @@ function Unspecified({ jobs, onDone }: { jobs: readonly HeldJobRow[]; onDone: ()
               {job.team} · {job.description}
             </span>
             <Button onClick={() => lead(job, "QUEUED")}>{texts.operators.requeue}</Button>
-            <Button onClick={() => lead(job, "FAILED")}>{texts.operators.fail}</Button>
+            <Button onClick={() => setFailing(job)}>{texts.operators.fail}</Button>
           </li>
         ))}
       </ul>
+      {failing !== null && (
+        <Confirm
+          title={texts.operators.failTitle(failing.description, failing.team)}
+          text={texts.operators.failText}
+          action={texts.operators.fail}
+          danger
+          onConfirm={() => lead(failing, "FAILED")}
+          onClose={() => setFailing(null)}
+        />
+      )}
     </section>
   );
 }

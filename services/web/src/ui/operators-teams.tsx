@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
 import { type ApiError, asApiError } from "../api";
-import type { BatchAnswer, Pause, TeamRow } from "../contract";
+import type { BatchAnswer, Pause, PauseRequest, TeamRow } from "../contract";
 import { minutes, whole } from "../format";
 import { texts } from "../texts";
 import { Button, Problem, Waiting } from "./bits";
@@ -11,6 +11,7 @@ import { useNow, usePage } from "./context";
 import { CopyButton } from "./copy";
 import { useFetched } from "./fetched";
 import { Field } from "./field";
+import { CloseTraining } from "./operators-pause";
 import { useWishKey } from "./wish-key";
 
 export function TeamsTab(): JSX.Element {
@@ -19,34 +20,33 @@ export function TeamsTab(): JSX.Element {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const teams = data?.teams ?? [];
   const selected = teams.map((row) => row.minutes.team).filter((team) => chosen.has(team));
-  const pause = (names: string[] | null, paused: boolean) =>
-    void carryOut(page, async () => {
-      told(page.tell, await page.api.pause({ teams: names, paused }));
-      again();
-    });
+  /** Whom training is to be closed for: null is everybody, undefined is a question that wasn't asked. */
+  const [closing, setClosing] = useState<string[] | null | undefined>(undefined);
+  const pause = async (wanted: PauseRequest) => {
+    told(page.tell, await page.api.pause(wanted));
+    again();
+  };
+  const open = (names: string[] | null) => void carryOut(page, () => pause({ teams: names, paused: false }));
   return (
     <>
       <Problem problem={problem} />
-      {data?.pause != null && <Everybody pause={data.pause} onOpen={() => pause(null, false)} />}
+      {data?.pause != null && <Everybody pause={data.pause} onOpen={() => open(null)} />}
       <div class="columns">
         <section class="card" data-testid="teams">
           <div class="toolbar" role="toolbar" aria-label={texts.models.actions}>
             <Button
               refusal={selected.length === 0 ? texts.operators.selectTeams : null}
-              onClick={() => pause(selected, true)}
+              onClick={() => setClosing(selected)}
             >
               {texts.operators.pause}
             </Button>
-            <Button
-              refusal={selected.length === 0 ? texts.operators.selectTeams : null}
-              onClick={() => pause(selected, false)}
-            >
+            <Button refusal={selected.length === 0 ? texts.operators.selectTeams : null} onClick={() => open(selected)}>
               {texts.operators.resume}
             </Button>
             <span class="grow" />
             <Button
               refusal={data?.pause != null ? texts.operators.closedAlready : null}
-              onClick={() => pause(null, true)}
+              onClick={() => setClosing(null)}
             >
               {texts.operators.pauseAll}
             </Button>
@@ -104,6 +104,7 @@ export function TeamsTab(): JSX.Element {
           <Create onDone={again} />
         </div>
       </div>
+      {closing !== undefined && <CloseTraining teams={closing} onPause={pause} onClose={() => setClosing(undefined)} />}
     </>
   );
 }
@@ -131,6 +132,7 @@ interface RowProps {
 
 function Row({ row, chosen, onChoose }: RowProps): JSX.Element {
   const { team } = row.minutes;
+  const now = useNow(row.pause !== null);
   return (
     <tr class={chosen ? "chosen" : ""} data-testid="team-row">
       <td class="check">
@@ -143,7 +145,11 @@ function Row({ row, chosen, onChoose }: RowProps): JSX.Element {
       </td>
       <th scope="row">
         {team}
-        {row.pause !== null && <span class="badge tone-warn">{texts.operators.paused}</span>}
+        {row.pause !== null && (
+          <span class="badge tone-warn" title={texts.team.closed(row.pause, now)}>
+            {texts.operators.paused}
+          </span>
+        )}
       </th>
       <td class="num">{minutes(row.minutes.balance_seconds)}</td>
       <td class="num">{minutes(row.minutes.used_seconds)}</td>

@@ -1,6 +1,6 @@
 /** The people of a team: who they are, what they may do; for mentors, how to change that. */
 import type { JSX } from "preact";
-import { useId, useState } from "preact/hooks";
+import { useId, useRef, useState } from "preact/hooks";
 import { type ApiError, asApiError } from "../api";
 import type { Member, MemberAnswer, TeamAnswer } from "../contract";
 import { date } from "../format";
@@ -9,6 +9,7 @@ import { Button, Confirm } from "./bits";
 import { carryOut } from "./commands";
 import { usePage } from "./context";
 import { CopyButton } from "./copy";
+import { useDraft } from "./draft";
 import { Field } from "./field";
 
 type Role = Member["role"];
@@ -175,11 +176,14 @@ function Token({ made }: { made: MemberAnswer }): JSX.Element {
 
 function Cap({ minutes, onTeam }: { minutes: number | null; onTeam: (answer: TeamAnswer) => void }): JSX.Element {
   const { api } = usePage();
-  const [value, setValue] = useState(minutes === null ? "" : String(minutes));
+  const [value, setValue] = useDraft(minutes === null ? "" : String(minutes));
+  const field = useRef<HTMLInputElement>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const id = useId();
   const submit = async (event: Event) => {
     event.preventDefault();
+    // What isn't a number is empty to the page: it would take the cap away.
+    if (field.current?.validity.badInput === true) return setError(asApiError(new Error(texts.team.capWrong)));
     try {
       onTeam(await api.setCap(value === "" ? null : Number(value)));
       setError(null);
@@ -198,6 +202,7 @@ function Cap({ minutes, onTeam }: { minutes: number | null; onTeam: (answer: Tea
         after={texts.start.minutes}
         input={
           <input
+            ref={field}
             type="number"
             inputMode="numeric"
             min="0"

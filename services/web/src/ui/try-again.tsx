@@ -1,5 +1,6 @@
 /** What can be done about TRY_AGAIN_LATER, where it stands: try now, start when there is room, approve. */
 import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { approveRefusal, roleRefusal } from "../actions";
 import type { JobView } from "../contract";
 import { texts } from "../texts";
@@ -9,6 +10,13 @@ import { usePage } from "./context";
 
 export function TryAgain({ job }: { job: JobView }): JSX.Element | null {
   const page = usePage();
+  // What was pressed, until the server's answer is here: where it refuses, the box must not go on saying otherwise.
+  const [wanted, setWanted] = useState<boolean | null>(null);
+  useEffect(() => setWanted(null), [job.version]);
+  const keepTrying = async (whenRoom: boolean) => {
+    setWanted(whenRoom);
+    if (!(await retryModel(page, job, whenRoom))) setWanted(null);
+  };
   if (job.state !== "TRY_AGAIN_LATER") return null;
   const refusal = roleRefusal(page.session?.role);
   const approvable = approveRefusal(job, page.session?.role) === null;
@@ -33,9 +41,9 @@ export function TryAgain({ job }: { job: JobView }): JSX.Element | null {
         <input
           type="checkbox"
           data-testid="start-when-room"
-          checked={job.when_room}
+          checked={wanted ?? job.when_room}
           disabled={refusal !== null}
-          onChange={(event) => void retryModel(page, job, event.currentTarget.checked)}
+          onChange={(event) => void keepTrying(event.currentTarget.checked)}
         />
         <span>{texts.models.whenRoom}</span>
       </label>

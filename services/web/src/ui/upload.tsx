@@ -15,16 +15,22 @@ import { Leftovers, useLeftovers } from "./leftovers";
 const DEFAULT_EVAL_PERCENT = 20;
 
 export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
-  const { uploader } = usePage();
+  const { uploader, tell } = usePage();
   const [file, setFile] = useState<File | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
   const sending = useSending();
   const [left, lookAgain] = useLeftovers(sending.kind);
 
-  const take = (chosen: File | undefined) => {
-    if (chosen === undefined || refusal !== null || sending.kind === "sending" || sending.kind === "reading") return;
-    setProblem(/\.zip$/i.test(chosen.name) ? null : texts.upload.notZip(chosen.name));
-    if (!/\.zip$/i.test(chosen.name)) return;
+  const take = (files: readonly File[]) => {
+    const chosen = files.find(isZip) ?? files[0];
+    if (chosen === undefined) return;
+    if (refusal !== null) return tell("bad", refusal);
+    if (sending.kind === "sending" || sending.kind === "reading") {
+      return tell("bad", texts.upload.busy(chosen.name, sending.name));
+    }
+    setProblem(isZip(chosen) ? null : texts.upload.notZip(chosen.name));
+    if (!isZip(chosen)) return;
+    if (files.length > 1) tell("bad", texts.upload.oneAtATime(chosen.name));
     uploader.close();
     setFile(chosen);
   };
@@ -34,6 +40,10 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
   };
 
   const over = useDrop(take);
+  const cancel = async () => {
+    if (sending.kind === "reading") tell("plain", texts.sending.mayAppear(sending.name));
+    await uploader.cancel().catch((error: unknown) => tell("bad", asApiError(error).message));
+  };
 
   const naming = file ?? (sending.kind === "refused" ? sending.wish.file : null);
   return (
@@ -50,7 +60,7 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
           }}
         />
       ) : sending.kind === "sending" || sending.kind === "reading" ? (
-        <Progress sending={sending} onCancel={() => void uploader.cancel()} />
+        <Progress sending={sending} onCancel={() => void cancel()} />
       ) : sending.kind === "broken" ? (
         <Broken sending={sending} />
       ) : sending.kind === "done" ? (
@@ -64,7 +74,7 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
             problem={problem}
             hint={refusal ?? texts.upload.hint}
             testId="upload"
-            onFile={take}
+            onFile={(chosen) => take(chosen === undefined ? [] : [chosen])}
           />
           {refusal === null && left.length > 0 && (
             <Leftovers
@@ -78,6 +88,8 @@ export function Upload({ refusal }: { refusal: string | null }): JSX.Element {
     </section>
   );
 }
+
+const isZip = (file: File): boolean => /\.zip$/i.test(file.name);
 
 function useSending(): Sending {
   const { uploader } = usePage();
@@ -174,17 +186,19 @@ interface ProgressProps {
 
 function Progress({ sending, onCancel }: ProgressProps): JSX.Element {
   const fraction = sending.kind === "reading" ? 1 : sending.size > 0 ? sending.sent / sending.size : 0;
-  const waits = sending.kind === "sending" && sending.waiting;
+  const waits = sending.waiting;
   return (
     <div class="upload-row" data-testid="upload-progress">
       <Icon name={waits ? "again" : "upload"} />
       <div class="upload-text">
         <p role="status" class={waits ? "warn-text" : ""}>
-          {sending.kind === "reading"
-            ? texts.upload.reading(sending.name)
-            : waits
+          {sending.kind === "sending"
+            ? waits
               ? texts.sending.waiting(sending.name)
-              : texts.upload.progress(sending.name, sending.size)}
+              : texts.upload.progress(sending.name, sending.size)
+            : waits
+              ? texts.sending.silent(sending.name)
+              : texts.upload.reading(sending.name)}
         </p>
         <Bar fraction={fraction} />
         <p class="muted small-text number">
@@ -193,11 +207,9 @@ function Progress({ sending, onCancel }: ProgressProps): JSX.Element {
         </p>
       </div>
       <span class="number upload-percent">{Math.floor(fraction * 100)} %</span>
-      {sending.kind === "sending" && (
-        <button type="button" class="button" data-testid="upload-cancel" onClick={onCancel}>
-          {texts.upload.abort}
-        </button>
-      )}
+      <button type="button" class="button" data-testid="upload-cancel" onClick={onCancel}>
+        {texts.upload.abort}
+      </button>
     </div>
   );
 }
