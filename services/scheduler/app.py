@@ -53,6 +53,8 @@ from shared.runtime.tokens import TokenUses
 
 NAME = "scheduler"
 _SOON = 2.0
+# The broker drops a scheduler that stands still after at most three of these, and only then the next one hears anything.
+_BROKER_HEARTBEAT_SECONDS = 2
 
 
 async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> None:
@@ -73,7 +75,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     audit, capacity = AuditLog(database), CapacityHistory(database)
     for part in (jobs, members, tokens, announcements, audit, capacity):
         await part.prepare()
-    bus = await runtime.bus()
+    bus = await runtime.bus(heartbeat_seconds=_BROKER_HEARTBEAT_SECONDS)
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
     datasets = DatasetService(session, settings.dataset_url, settings.trainyard_secret, clock)
     board = Board(
@@ -140,14 +142,21 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     ears = Ears(name=name, bus=bus, clock=clock, lease=lease, envelope=runtime.envelope)
 
+    async def pinged(envelope: Envelope) -> None:
+        deaf = not ears.open()
+        await ears.heard(envelope)
+        if deaf:
+            planning.wake()
+
     async def takes(term: int) -> None:
         ears.forget()
         await jobs.outrank(term)
         await board.go_live()
-        others: Handlers = {SchedulerPinged: ears.heard, MembersAsked: asked, TokenUsed: token_used}
+        others: Handlers = {SchedulerPinged: pinged, MembersAsked: asked, TokenUsed: token_used}
         await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), **others})
         room_changed()
-        relaying.wake()
+        for loop in (relaying, pinging):
+            loop.wake()
 
     async def leaves() -> None:
         board.live = False
@@ -237,7 +246,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     announcing = runtime.duty("announce", while_planning(announcement_relay.relay_once), seconds=1, longest_pause=_SOON)
     telling_tokens = runtime.duty("tokens", while_planning(token_relay.relay_once), seconds=1, longest_pause=_SOON)
     planning = runtime.duty("plan", planner.round, seconds=settings.plan_seconds, least=0.01, longest_pause=_SOON)
-    runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
+    pinging = runtime.duty("ping", while_planning(ears.round), seconds=ears.pace, longest_pause=_SOON)
     telling = runtime.duty("tell", teller.round, seconds=2, least=1)
     ushering = runtime.duty("usher", usher.round, seconds=5, least=0.5)
     refitting = runtime.duty("refit", refitter.round, seconds=5, least=1)

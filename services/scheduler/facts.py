@@ -145,7 +145,9 @@ def ended(job: Job, attempt: int, fact: TrainingEnded, now: datetime) -> Change:
     if fact.checkpoint_prefix is not None:
         # It may have ended between its look at the checkpoints and its first step.
         job = _walked_back(job, fact.checkpoint_step, fact.stepping_seconds, fact.checkpoint_prefix)
-    job = replace(job, log_tail=fact.log_tail[-_LOG_LINES:], log_attempt=attempt)
+    if fact.log_tail or fact.outcome == "failed":
+        # Whatever ends in good order has none, and leaves that of the failure before.
+        job = replace(job, log_tail=fact.log_tail[-_LOG_LINES:], log_attempt=attempt)
     view = replace(
         job.view,
         log_lines=len(job.log_tail),

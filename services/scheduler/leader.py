@@ -18,7 +18,7 @@ from shared.runtime.mongo import Database, Document, DuplicateKeyError
 
 _ID = "planner"
 # A holder renews this often within a lease, and gives up this much of it before others may take it.
-_RENEWALS = 4
+_RENEWALS = 6
 _MARGIN = 0.75
 
 
@@ -31,7 +31,7 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Leadership:
-    """One a scheduler. `round` is to be called every `seconds / 4`; `term` is not None while this one plans.
+    """One a scheduler. `round` is to be called every `pace` seconds; `term` is not None while this one plans.
 
     `takes` is awaited on becoming the planner, `leaves` on being it no more; where `takes` fails, the lease is let go.
     """

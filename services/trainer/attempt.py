@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from services.trainer import domain, machine
 from services.trainer.checkpoints import Checkpoints
@@ -105,6 +106,18 @@ class Attempt:
         """The time for a good end is over: kill the child; what is durable by now is what the next attempt begins from."""
         self._cut = True
         self.kill()
+
+    async def hand_back(self) -> None:
+        """Say that it was drained, after it was cancelled because even that took too long. What counts is what was announced:
+        the next attempt looks for what was saved since. Raises LeaseLost, and Stale where its end was told."""
+        told = self._publisher.announced
+        end = self._end("drained", reason=domain.stop_reason("drained"))
+        if told is None:
+            known = self.order.assign.known_step
+            end = structs.replace(end, checkpoint_step=known, stepping_seconds=0.0)
+        else:
+            end = structs.replace(end, checkpoint_step=told.step, stepping_seconds=told.stepping_seconds)
+        await self.voice.tell(structs.replace(end, checkpoint_prefix=None))
 
     def kill(self) -> None:
         """Kill the child, if there is one."""

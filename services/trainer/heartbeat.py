@@ -20,7 +20,7 @@ from shared.runtime import log
 from shared.runtime.clock import Clock
 
 _GONE_TIMEOUT = 3.0
-# A heartbeat that isn't confirmed within this part of the shortest lease is given up for the next one.
+# A heartbeat that isn't confirmed within this part of the shortest lease is not waited for with the next one.
 _PATIENCE = 0.2
 
 
@@ -55,6 +55,7 @@ class Heart:
         self._leave_early = leave_early
         self._confirmed = clock.monotonic()
         self._turn = asyncio.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._gone = False
         self._log = log.get("heartbeat")
         self.draining = False
@@ -64,7 +65,8 @@ class Heart:
         return self._clock.monotonic() - self._confirmed
 
     async def beat(self) -> None:
-        """Publish one heartbeat; a confirm renews the leases of the jobs that it names."""
+        """Publish one heartbeat; a confirm renews the leases of the jobs that it names, be it one that was given up waiting
+        for: where a broker takes its time, each beat counts all the same."""
         async with self._turn:
             if self._gone:
                 return
@@ -83,29 +85,44 @@ class Heart:
                 utilization=reading.utilization,
                 memory_used_bytes=reading.memory_used_bytes,
             )
-            sent = self._clock.monotonic()
-            patience = max([self._seconds, *(lease.seconds * _PATIENCE for _, lease in held)])
-            try:
-                # Broken off, not left to wait for the broker's return: by then it may name jobs that we gave up.
-                async with asyncio.timeout(patience):
-                    await self._reporter.publish(self._reporter.own(heartbeat))
-            except (Retry, TimeoutError) as error:
-                self._log.warning("heartbeat.unconfirmed", error=repr(error))
-                return
-            self._confirmed = sent
-            for _, lease in held:
-                lease.renew(sent, self._clock.monotonic())
-            self._ears.confirmed()
-            if self._ears.hopeless and not self.draining:
-                self._log.warning("trainer.deaf", trainer=self._reporter.trainer)
-                self._leave_early()
+            shortest = min((lease.seconds for _, lease in held), default=0.0)
+            patience = max(self._seconds, shortest * _PATIENCE)
+            beating = asyncio.create_task(self._publish(heartbeat, held, patience))
+            self._under_way.add(beating)
+            beating.add_done_callback(self._under_way.discard)
+            await asyncio.wait({beating}, timeout=patience)
+            if beating.done() and not beating.cancelled():
+                beating.result()
 
     async def leave(self) -> None:
         """Say that we are gone. No heartbeat follows. A broker that can't be reached learns it when the heartbeats stop."""
-        async with self._turn:
-            self._gone = True
-            try:
-                async with asyncio.timeout(_GONE_TIMEOUT):
-                    await self._reporter.publish(self._reporter.own(TrainerGone(trainer=self._reporter.trainer)))
-            except (Retry, TimeoutError) as error:
-                self._log.warning("heartbeat.left_unsaid", error=repr(error))
+        self._gone = True
+        late = [*self._under_way]
+        for beating in late:
+            beating.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_GONE_TIMEOUT):
+                await self._reporter.publish(self._reporter.own(TrainerGone(trainer=self._reporter.trainer)))
+        except (Retry, TimeoutError) as error:
+            self._log.warning("heartbeat.left_unsaid", error=repr(error))
+
+    async def _publish(
+        self, heartbeat: TrainerHeartbeat, held: Sequence[tuple[HeldJob, Lease]], patience: float
+    ) -> None:
+        sent = self._clock.monotonic()
+        # Broken off, not left to wait for the broker's return: by then it would name a job that we gave up.
+        lasts = min((lease.left(sent) for _, lease in held), default=patience)
+        try:
+            async with asyncio.timeout(lasts):
+                await self._reporter.publish(self._reporter.own(heartbeat))
+        except (Retry, TimeoutError) as error:
+            self._log.warning("heartbeat.unconfirmed", error=repr(error))
+            return
+        self._confirmed = max(self._confirmed, sent)
+        for _, lease in held:
+            lease.renew(sent, self._clock.monotonic())
+        self._ears.confirmed()
+        if self._ears.hopeless and not self.draining:
+            self._log.warning("trainer.deaf", trainer=self._reporter.trainer)
+            self._leave_early()

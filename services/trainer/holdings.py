@@ -25,6 +25,8 @@ from shared.runtime.metrics import Metrics
 _REMEMBERED = 1000
 # After the drain's deadline the children are dead; this long for what they left to be told.
 _LAST_WORDS_SECONDS = 5.0
+# And this long for handing back what even then isn't over.
+_HAND_BACK_SECONDS = 2.0
 
 
 class Holdings:
@@ -100,7 +102,8 @@ class Holdings:
             self._over.popitem(last=False)
 
     async def drain(self, seconds: float) -> None:
-        """Ask all attempts for a final checkpoint and wait for their ends; what isn't over after `seconds` is cut short."""
+        """Ask all attempts for a final checkpoint and wait for their ends; what isn't over after `seconds` is cut short, and
+        handed back as it was last told of."""
         for attempt in self._held.values():
             attempt.stop("drained")
         await self._wait(seconds)
@@ -108,7 +111,9 @@ class Holdings:
             self._log.warning("attempt.cut", job=attempt.order.job_id, attempt=attempt.order.attempt)
             attempt.cut()
         await self._wait(_LAST_WORDS_SECONDS)
-        await self._drop(list(self._held.values()))
+        late = list(self._held.values())
+        await self._drop(late)
+        await asyncio.gather(*(self._hand_back(attempt) for attempt in late))
 
     def kill_all(self) -> None:
         """No child survives us, whatever happened."""
@@ -130,6 +135,15 @@ class Holdings:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hand_back(self, attempt: Attempt) -> None:
+        """Without this word a drain would count as a trainer that vanished."""
+        try:
+            async with asyncio.timeout(_HAND_BACK_SECONDS):
+                await attempt.hand_back()
+        except (Stale, TimeoutError) as error:
+            order = attempt.order
+            self._log.warning("attempt.left_unsaid", job=order.job_id, attempt=order.attempt, error=repr(error))
 
     async def _live(self, attempt: Attempt) -> str:
         order = attempt.order

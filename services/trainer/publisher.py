@@ -62,15 +62,18 @@ class Publisher:
         self._pending: Checkpoint | None = None
         self._best: Best | None = None
         self.durable: Checkpoint | None = None
+        self.announced: Checkpoint | None = None
 
     async def resume(self, resume: Resume) -> None:
         """Begin from what earlier attempts left; what the scheduler hasn't heard of it is announced."""
         self._resumed = self.durable = resume.checkpoint
+        unheard = resume.checkpoint is not None and resume.checkpoint.step > self._order.assign.known_step
+        self.announced = None if unheard else resume.checkpoint
         for name in resume.unreadable:
             message = f"The checkpoint of step {name.step} is damaged; training goes on from an earlier one."
             await self._voice.tell(events.TrainingNoticed(notice=Reason(code="checkpoint_corrupt", message=message)))
         self._best = await self._patience.call(partial(self._checkpoints.best, resume.unreadable))
-        if resume.checkpoint is not None and resume.checkpoint.step > self._order.assign.known_step:
+        if unheard and resume.checkpoint is not None:
             predictions = await self._patience.call(partial(self._gallery.predictions, resume.checkpoint.name))
             await self._tell_of(resume.checkpoint, resume.evaluation or {}, predictions)
             await self._prune(resume.checkpoint)
@@ -175,6 +178,7 @@ class Publisher:
                 predictions=predictions,
             )
         )
+        self.announced = checkpoint
 
     async def _prune(self, checkpoint: Checkpoint) -> None:
         """Once `checkpoint` is told of, and only then, those that it replaces may go."""

@@ -62,7 +62,7 @@ class TrainerSettings(ServiceSettings):
     heartbeat_seconds: float = Field(2.0, gt=0, le=30, description="pace of heartbeats")
     cache_bytes: int = Field(20_000_000_000, ge=0, description="size of the dataset cache, in bytes")
     drain_seconds: float = Field(
-        55.0, ge=0, le=3600, description="how long a stop waits for the final checkpoints of running jobs"
+        45.0, ge=0, le=3600, description="how long a stop waits for the final checkpoints of running jobs"
     )
     stall_seconds: float = Field(
         60.0,

@@ -30,14 +30,14 @@ from shared.runtime.locks import KeyedLocks
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 
-__all__ = ["Bus", "Handler", "Handlers", "RabbitBus", "Unroutable"]
+__all__ = ["HEARTBEAT_SECONDS", "Bus", "Handler", "Handlers", "RabbitBus", "Unroutable"]
 
 _PUBLISH_TIMEOUT = 10.0
 _COMMAND_TIMEOUT = 4.0
 _CLOSE_TIMEOUT = 2.0
 # Channels for commands; more trainers than that share them by turns.
 _MOST_LANES = 256
-_HEARTBEAT_SECONDS = 5
+HEARTBEAT_SECONDS = 5
 _BROKER_ERRORS = (AMQPError, ChannelInvalidStateError, ConnectionError, TimeoutError, OSError)
 
 
@@ -62,12 +62,20 @@ class Bus(Protocol):
 
 
 class RabbitBus:
-    """The bus on RabbitMQ. `outages` are exceptions that mean that something behind the handlers can't be reached."""
+    """The bus on RabbitMQ. `outages` are exceptions that mean that something behind the handlers can't be reached. A process
+    that stands still is dropped by the broker after two to three times `heartbeat_seconds`."""
 
     def __init__(
-        self, url: str, *, service: str, metrics: Metrics, tracing: Tracing, outages: Sequence[type[Exception]] = ()
+        self,
+        url: str,
+        *,
+        service: str,
+        metrics: Metrics,
+        tracing: Tracing,
+        outages: Sequence[type[Exception]] = (),
+        heartbeat_seconds: int = HEARTBEAT_SECONDS,
     ) -> None:
-        self._url = url
+        self._url = _with_heartbeat(url, heartbeat_seconds)
         self._service = service
         self._metrics = metrics
         # Not every OSError is an outage: a handler that misses a file would come back for ever.
@@ -102,7 +110,7 @@ class RabbitBus:
         )
         async def attempt() -> None:
             self._connection = await aio_pika.connect_robust(
-                _with_heartbeat(self._url),
+                self._url,
                 reconnect_interval=0.5,
                 timeout=10,
                 client_properties={"connection_name": self._service},
@@ -332,11 +340,11 @@ def _message(envelope: Envelope) -> aio_pika.Message:
     )
 
 
-def _with_heartbeat(url: str) -> str:
-    """The broker takes a consumer for dead after two of these: the client's own default is a minute, and as long a frozen
-    process would keep a queue with a single active consumer from everybody else."""
+def _with_heartbeat(url: str, seconds: int) -> str:
+    """The broker looks once in `seconds` and takes a client for dead that it misses twice: the client's own default is a
+    minute, and as long a frozen process would keep a queue with a single active consumer from everybody else."""
     address = URL(url)
-    return url if "heartbeat" in address.query else str(address.update_query(heartbeat=_HEARTBEAT_SECONDS))
+    return url if "heartbeat" in address.query else str(address.update_query(heartbeat=seconds))
 
 
 def _limits(queue: Queue) -> dict[str, Any]:

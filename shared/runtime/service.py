@@ -20,7 +20,7 @@ from aiohttp import web
 from shared.contract.events import Message
 from shared.contract.wire import Envelope
 from shared.runtime import log
-from shared.runtime.bus import RabbitBus
+from shared.runtime.bus import HEARTBEAT_SECONDS, RabbitBus
 from shared.runtime.clock import Clock, SystemClock
 from shared.runtime.loop import Loop
 from shared.runtime.metrics import Metrics
@@ -51,7 +51,7 @@ class Runtime(Generic[S]):
         self._drains: list[Callable[[], Awaitable[None]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def bus(self) -> RabbitBus:
+    async def bus(self, *, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> RabbitBus:
         """A connected bus, closed at the end; part of readiness. Waits for the broker as long as it takes."""
         bus = RabbitBus(
             self.settings.rabbitmq_url,
@@ -59,6 +59,7 @@ class Runtime(Generic[S]):
             metrics=self.metrics,
             tracing=self.tracing,
             outages=OUTAGES,
+            heartbeat_seconds=heartbeat_seconds,
         )
 
         async def check() -> None:

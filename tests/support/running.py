@@ -82,6 +82,11 @@ class Service:
                 self.process.kill()
         return self.process.wait(5)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; one that is stopped has to be continued before its end."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def kill(self) -> None:
         """`kill -9`."""
         assert self.process is not None

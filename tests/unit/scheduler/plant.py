@@ -192,7 +192,7 @@ class _Runtime(Runtime[SchedulerSettings]):
         super().__init__(scheduler.NAME, process.plant.settings, clock=_ClockOf(process))
         self._process = process
 
-    async def bus(self) -> RabbitBus:
+    async def bus(self, *, heartbeat_seconds: int = 0) -> RabbitBus:
         bus = _Bus(self._process)
         self.stack.push_async_callback(bus.close)
 

@@ -130,6 +130,17 @@ def test_a_later_attempts_word_is_not_mixed_up_with_a_cut_off_ones() -> None:
         facts.started(job, 1, started())
 
 
+@pytest.mark.parametrize("outcome", ["drained", "stopped", "succeeded"])
+def test_the_log_of_a_failure_outlives_the_ends_that_have_none(outcome: str) -> None:
+    crash = replace(failed("stalled"), log_tail=["it hung here"])
+    again = running(preparing(facts.ended(running(), 1, crash, after(70)).job))
+    job = facts.ended(again, 2, ended(outcome), after(90)).job
+    assert (job.log_tail, job.log_attempt, job.view.log_lines) == (["it hung here"], 1, 1)
+    # The next failure's own takes its place, be it empty.
+    job = facts.ended(again, 2, failed("bad_data"), after(90)).job
+    assert (job.log_tail, job.log_attempt, job.view.log_lines) == ([], 2, 0)
+
+
 class TestAnEndBeforeTheFirstStep:
     """The latest checkpoint is damaged; the attempt found an earlier one, or none, and was stopped before it made a step."""
 

@@ -11,12 +11,14 @@ from services.scheduler import budget, facts, orders
 from services.scheduler.domain import Change, Job
 from shared.contract.errors import IllegalTransition, Stale
 from shared.contract.events import JobAssign, JobStop
-from shared.contract.jobs import ASSIGNED, TERMINAL, JobState, Trigger
+from shared.contract.jobs import ASSIGNED, TERMINAL, TRANSITIONS, JobState, Trigger
 from shared.contract.views import LedgerEntry, Reason
+from tests.unit.scheduler.model_store import RecordingStore
 from tests.unit.scheduler.samples import (
     RESERVED,
     WHY,
     after,
+    checkpointed,
     ended,
     in_state,
     lost,
@@ -307,3 +309,33 @@ def test_what_people_order_carries_no_term() -> None:
 
 def _with(job: Job, **fields: object) -> Job:
     return replace(job, view=replace(job.view, **fields))
+
+
+# --- what the store is asked ---------------------------------------------------------------------------------------------
+
+
+def test_a_write_is_guarded_by_version_attempt_state_and_term() -> None:
+    """Each part on its own would do on most days: so no test of what happens would miss one."""
+    job = _with(replace(stop_requested(), term=3), version=7)
+    written = RecordingStore().write(job, orders.enforce(job, 1, after(60), term=4))
+    assert written.guard == {
+        "_id": "job-1",
+        "view.version": 7,
+        "view.attempt": 1,
+        "view.state": {"$in": ["STOP_REQUESTED"]},
+        "term": {"$not": {"$gt": 4}},
+    }
+
+
+@pytest.mark.parametrize("trigger", sorted({row.trigger for row in TRANSITIONS} - {Trigger.RECONCILED}))
+def test_a_transition_is_written_only_where_it_may_leave_from(trigger: Trigger) -> None:
+    job = queued()
+    guard = RecordingStore().write(job, Change(job=job, cause=trigger, trigger=trigger)).guard
+    assert guard["view.state"] == {"$in": sorted({row.source for row in TRANSITIONS if row.trigger is trigger})}
+    assert "term" not in guard
+
+
+def test_a_write_that_changes_no_state_asks_for_none() -> None:
+    told = facts.checkpointed(running(), 1, checkpointed(100, 50.5))
+    guard = RecordingStore().write(running(), told).guard
+    assert guard == {"_id": "job-1", "view.version": 1, "view.attempt": 1}

@@ -11,20 +11,23 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
+from services.trainer import holdings as holdings_module
 from services.trainer import protocol
 from services.trainer.attempt import Attempt, Tools
 from services.trainer.checkpoints import Checkpoints
 from services.trainer.data import DatasetCache
 from services.trainer.domain import Lease, LeaseLost, Order
 from services.trainer.gallery import Gallery
+from services.trainer.holdings import Holdings
 from services.trainer.machine import Slot
 from services.trainer.patience import Patience
 from services.trainer.preparation import Resume, find_resume
 from services.trainer.publisher import Publisher
 from services.trainer.reporter import Reporter, Voice
 from services.trainer.settings import TrainerSettings
-from shared.contract.events import TrainingCheckpointed, TrainingEnded
+from shared.contract.events import Message, TrainingCheckpointed, TrainingEnded
 from shared.contract.topology import Queue
 from shared.contract.views import PredictionsView
 from shared.contract.wire import Envelope, decode
@@ -162,6 +165,68 @@ async def test_a_stop_does_not_wait_for_a_store_that_is_silent(
     store.let.set()
 
 
+class StuckStore(SilentStore):
+    """A store that lists its checkpoints once, and then doesn't answer."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.listed = 0
+
+    def folders(self, prefix: str) -> list[str]:
+        self.listed += prefix.endswith("/checkpoints")
+        return super().folders(prefix) if self.listed > 1 else Artifacts.folders(self, prefix)
+
+
+async def drained(world: World, store: StuckStore, known: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that is drained while its store hangs where no stop helps."""
+    monkeypatch.setattr(holdings_module, "_LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr(holdings_module, "_HAND_BACK_SECONDS", 0.3)
+    holdings = Holdings(world.tools, [Slot(0, None, 0)], Metrics())
+    holdings.begin(structs.replace(ORDER, attempt=2, assign=assign(known_step=known)))
+    assert await asyncio.to_thread(store.asked.wait, 30)
+    await holdings.drain(0.05)
+    assert holdings.held() == []
+    store.let.set()
+
+
+@pytest.mark.parametrize("known", [5, 0])
+async def test_a_drain_that_takes_too_long_hands_back_what_was_told(
+    tmp_path: Path, known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StuckStore((tmp_path / "artifacts").as_uri())
+    world = World(tmp_path, store)
+    put_checkpoint(store, tmp_path / "aside", job="j1", step=5)
+    await drained(world, store, known, monkeypatch)
+    ended = world.heard()[-1].body
+    assert isinstance(ended, TrainingEnded)
+    assert ended.reason is not None
+    # A checkpoint that the scheduler hasn't heard of would keep it waiting for that.
+    assert (ended.outcome, ended.reason.code, ended.checkpoint_step) == ("drained", "drained", known)
+    assert (ended.step, ended.stepping_seconds, ended.checkpoint_prefix) == (5, 0.5 if known else 0.0, None)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_drain_does_not_wait_for_a_broker_that_is_away(
+    tmp_path: Path, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StuckStore((tmp_path / "artifacts").as_uri())
+    world = World(tmp_path, store)
+    put_checkpoint(store, tmp_path / "aside", job="j1", step=5)
+    tell = Voice.tell
+
+    async def without_broker(voice: Voice, body: Message) -> None:
+        if isinstance(body, TrainingEnded):
+            world.broker.down()
+            voice._lease._lost = lost
+        await tell(voice, body)
+
+    monkeypatch.setattr(Voice, "tell", without_broker)
+    with capture_logs() as logged:
+        await drained(world, store, 5, monkeypatch)
+    (said,) = (entry["error"] for entry in logged if entry["event"] == "attempt.left_unsaid")
+    assert said.startswith("LeaseLost" if lost else "TimeoutError")
+
+
 def publisher(world: World, gallery: Gallery | None = None, attempt: int = 1) -> Publisher:
     return Publisher(
         structs.replace(ORDER, attempt=attempt),
@@ -211,6 +276,9 @@ async def test_of_two_checkpoints_without_evaluation_both_are_announced(tmp_path
     await made.resume(Resume())
     await save(made, world, tmp_path / "run" / "5", 5)
     await save(made, world, tmp_path / "run" / "10", 10)
+    assert made.announced is not None
+    assert made.durable is not None
+    assert (made.announced.step, made.durable.step) == (5, 10)
     if unsaid:
         await made.close()
     else:

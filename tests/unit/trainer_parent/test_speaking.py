@@ -257,6 +257,54 @@ class TestHeart:
 
         run(go())
 
+    @pytest.mark.parametrize("seconds", [0.1, 3.0, 3.9])
+    def test_a_broker_that_takes_its_time_with_each_confirm_costs_no_lease(self, seconds: float) -> None:
+        """Its disk is slow."""
+
+        async def go() -> None:
+            world = World(SlowBus(seconds))
+            world.lease = Lease(8, world.clock.monotonic())
+            heart = world.heart([(HeldJob(job_id="j1", attempt=2), world.lease)])
+            while world.clock.monotonic() < 120:
+                await heart.beat()
+                await asyncio.sleep(2.0)
+                world.lease.require(world.clock.monotonic())
+            assert heart.silent_for() < 8
+
+        run(go())
+
+    def test_none_reaches_a_broker_after_the_lease_of_a_job_that_it_names(self) -> None:
+        async def go() -> None:
+            bus = SlowBus(25.0)
+            world = World(bus)
+            other = Lease(60, world.clock.monotonic())
+            names = [HeldJob(job_id=job, attempt=2) for job in ("j1", "j2")]
+            held = [(names[0], world.lease), (names[1], other)]
+            await asyncio.sleep(5)
+            await world.heart(held).beat()
+            await asyncio.sleep(60)
+            assert world.lease.left(world.clock.monotonic()) == 0
+            assert bus.heard == []
+
+        run(go())
+
+    def test_none_that_is_under_way_follows_the_goodbye_or_delays_it(self) -> None:
+        async def go() -> None:
+            bus = SlowBus(20.0)
+            world = World(bus)
+            heart = world.heart([(HeldJob(job_id="j1", attempt=2), world.lease)])
+            await heart.beat()
+            waiting = asyncio.create_task(heart.beat())
+            await asyncio.sleep(0.5)
+            bus.seconds, begun = 0.1, world.clock.monotonic()
+            await heart.leave()
+            assert world.clock.monotonic() - begun < 1
+            await waiting
+            await asyncio.sleep(60)
+            assert [e.body for e in bus.heard] == [TrainerGone(trainer="t1")]
+
+        run(go())
+
     def test_none_follows_the_goodbye(self) -> None:
         async def go() -> None:
             world = World()
