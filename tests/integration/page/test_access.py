@@ -105,6 +105,13 @@ def test_on_every_page_nothing_shifts_or_overflows_axe_finds_nothing_serious_and
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("role", ["admin"])
+def test_the_header_fits_whatever_the_width(page: Page, states: dict[JobState, str]) -> None:
+    for width in range(880, 1281, 40):
+        page.set_viewport_size({"width": width, "height": 860})
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, width
+
+
 def test_keyboard_alone_chooses_a_model_asks_to_stop_it_and_keeps_it(page: Page, room: Room) -> None:
     job_id = room.do(room.scenes.queued("By keyboard"))
     page.get_by_role("navigation").get_by_role("link", name="Models").press("Enter")
