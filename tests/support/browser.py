@@ -17,6 +17,24 @@ from tests.support.stack import CHECKOUT
 PICTURES = CHECKOUT / "test-artifacts"
 _AXE = CHECKOUT / "services" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 _RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']}"
+# Counts from now on, and of a page that is being loaded from its beginning, what moved by itself, and notes what did: the
+# share of the window that moved times how far, summed, as browsers measure it. Nothing has moved by itself within half a
+# second of an input.
+SHIFTS = """
+window.shifts = {sum: 0, moved: []};
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) {
+    if (entry.hadRecentInput) continue;
+    window.shifts.sum += entry.value;
+    for (const {node, previousRect: was, currentRect: is} of entry.sources) {
+      const element = node?.nodeType === Node.TEXT_NODE ? node.parentElement : node;
+      const name = element === null ? '?' : `${element.localName}.${element.className}`;
+      const [from, to] = [was, is].map(({x, y, width, height}) => `${x},${y} ${width}x${height}`);
+      window.shifts.moved.push(`${name} ${from} -> ${to}`);
+    }
+  }
+}).observe({type: 'layout-shift', buffered: document.readyState === 'loading'});
+"""
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

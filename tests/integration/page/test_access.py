@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from shared.contract.jobs import JobState
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import found_by_axe, open_page
+from tests.support.browser import SHIFTS, found_by_axe, open_page
 from tests.support.room import Gateway, Room
 
 Theme = Literal["light", "dark"]
@@ -38,6 +38,10 @@ _PAGES = (
     "operators/announcements",
     "operators/audit",
 )
+# What may move while a page is loaded, as browsers measure it (0.1 is where they begin to call it bad): about a line of text
+# that wraps on a phone once its figures are there. Below a list on a phone it is more, until the list's length is known.
+_LARGEST_SHIFT = 0.01
+_LARGEST_SHIFT_BELOW_A_LIST = {("phone", "operators/teams"): 0.1}
 _THEMES: tuple[Theme, ...] = ("light", "dark")
 # Notes which scripts SharedWorkers are made from.
 _WORKERS = """
@@ -47,13 +51,6 @@ window.SharedWorker = function (url, options) {
   window.workers.push(String(url));
   return new Real(url, options);
 };
-"""
-# Sums every layout shift that no input has caused.
-_SHIFTS = """
-window.shifts = 0;
-new PerformanceObserver(list => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
-}).observe({type: 'layout-shift', buffered: true});
 """
 
 
@@ -90,7 +87,7 @@ def test_on_every_page_nothing_shifts_or_overflows_axe_finds_nothing_serious_and
     found: list[str] = []
     for name in _PAGES:
         with browser.new_context(viewport={"width": width, "height": height}) as context:
-            context.add_init_script(_SHIFTS)
+            context.add_init_script(SHIFTS)
             with open_page(context, f"{doors['admin'].url}/{_hash(name, states, dataset)}") as page:
                 _settled(page)
                 for theme in _THEMES:
@@ -99,11 +96,20 @@ def test_on_every_page_nothing_shifts_or_overflows_axe_finds_nothing_serious_and
                     wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
                     if wider > 0:
                         found.append(f"{name}, {theme}: {wider} pixels wider than a {size}")
-                    if size == "laptop":
+                    if size == "laptop" or (size == "phone" and theme == "light"):
                         found += [f"{name}, {theme}: {problem}" for problem in found_by_axe(page)]
-                if (shifts := page.evaluate("window.shifts")) >= 0.1:
-                    found.append(f"{name}: layout shifts of {shifts:.2f}")
+                if (shifts := page.evaluate("window.shifts"))["sum"] > _LARGEST_SHIFT_BELOW_A_LIST.get(
+                    (size, name), _LARGEST_SHIFT
+                ):
+                    found.append(f"{name}: layout shifts of {shifts['sum']:.4f}: {shifts['moved']}")
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("role", ["admin"])
+def test_the_header_fits_whatever_the_width(page: Page, states: dict[JobState, str]) -> None:
+    for width in range(880, 1281, 40):
+        page.set_viewport_size({"width": width, "height": 860})
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, width
 
 
 def test_keyboard_alone_chooses_a_model_asks_to_stop_it_and_keeps_it(page: Page, room: Room) -> None:
@@ -169,6 +175,7 @@ def test_a_part_of_the_page_that_cannot_be_fetched_says_so(browser: Browser, doo
         with open_page(context, f"{doors['viewer'].url}/#/team") as page:
             expect(page.get_by_role("alert")).to_contain_text("couldn’t be fetched", timeout=SOON)
             expect(page.get_by_role("button", name="Reload")).to_be_visible()
+            assert found_by_axe(page) == []
             page.get_by_role("navigation").get_by_role("link", name="Datasets").click()
             expect(page.locator("h1")).to_have_text("Datasets")
 

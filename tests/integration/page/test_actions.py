@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_page
+from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
 
 
@@ -66,6 +66,7 @@ def test_several_are_stopped_at_once_after_a_question(page: Page, room: Room) ->
     page.get_by_test_id("stop-button").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("it costs nothing")
+    assert found_by_axe(page) == []
     page.get_by_test_id("confirm-button").click()
     for job_id in jobs:
         expect(_row(page, job_id).get_by_test_id("job-state")).to_have_attribute("data-state", "CANCELED", timeout=SOON)
@@ -129,6 +130,8 @@ def test_a_retry_that_still_finds_no_room_says_so(page: Page, room: Room) -> Non
     box.click()
     expect(page.get_by_test_id("messages")).to_contain_text("“Still no room” starts by itself", timeout=SOON)
     expect(box).to_be_checked()
+    page.wait_for_timeout(250)
+    assert found_by_axe(page) == []
 
 
 def _capped(room: Room, minutes: int | None) -> None:
@@ -169,6 +172,8 @@ def test_a_viewer_sees_all_and_changes_nothing(page: Page, room: Room) -> None:
     expect(stop).to_have_attribute("aria-disabled", "true")
     stop.hover()
     expect(page.get_by_role("tooltip").filter(has_text="Your role is viewer").first).to_be_visible()
+    page.wait_for_timeout(250)  # until it isn't transparent any more
+    assert found_by_axe(page) == []
     page.get_by_role("navigation").get_by_role("link", name="Start Training").click()
     expect(page.get_by_test_id("start-submit")).to_be_disabled()
 
@@ -182,6 +187,7 @@ def test_graphs_zoom_with_a_mouse_or_without_one_and_compare(page: Page, room: R
     page.get_by_test_id("compare").locator("summary").click()
     page.get_by_test_id("compare").get_by_label("Beside it").first.check()
     expect(losses.locator(".chart").first).to_contain_text("Beside it · Evaluation", timeout=SOON)
+    assert found_by_axe(page) == []
     page.get_by_test_id("compare").locator("summary").click()
 
     plot = losses.locator(".u-over").first

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, exp
 
 from shared.contract.jobs import JobState
 from tests.integration.page.conftest import SOON, expect_usable
-from tests.support.browser import open_page
+from tests.support.browser import SHIFTS, found_by_axe, open_page
 from tests.support.room import Gateway, Room
 from tests.support.voc import annotation, frames, write_zip
 
@@ -89,6 +89,7 @@ def test_01_also_when_the_request_fails(form: Page) -> None:
     form.get_by_test_id("description").fill("Fails")
     form.get_by_test_id("start-submit").click()
     expect(form.get_by_test_id("start-error")).to_contain_text("HTTP 500", timeout=SOON)
+    assert found_by_axe(form) == []
     expect(form.get_by_test_id("start-submit")).to_be_enabled()
     expect_usable(form)
 
@@ -221,6 +222,7 @@ def test_06_states_and_times_are_those_of_this_very_second(page: Page, room: Roo
     job_id, trainer = room.do(room.scenes.held("Watched"))
     row = _row(page, job_id)
     _expect_state(row, JobState.PREPARING, _AT_ONCE)
+    page.evaluate(SHIFTS)
     room.do(trainer.started(job_id, 1))
     _expect_state(row, JobState.RUNNING, _AT_ONCE)
     steps, time = row.get_by_test_id("steps-completed"), row.get_by_test_id("training-time")
@@ -235,6 +237,8 @@ def test_06_states_and_times_are_those_of_this_very_second(page: Page, room: Roo
     _expect_state(row, JobState.STOPPED, _AT_ONCE)
     # 96 steps, 2.4 a second: from now on the time stands still.
     expect(time).to_have_text("0:40", timeout=_AT_ONCE)
+    # And all that while nothing jumped under anybody's pointer.
+    assert page.evaluate("window.shifts.sum") < 0.001, page.evaluate("window.shifts.moved")
 
 
 def test_07_a_stop_without_an_answer_ends_and_a_stopped_job_in_the_queue_never_runs(

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_page
+from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
 from tests.support.voc import annotation, frames, picture, write_zip
 
@@ -132,6 +132,7 @@ def test_from_a_zip_to_one_picture_s_boxes(context: BrowserContext, door: Gatewa
         report = page.get_by_test_id("import-report")
         expect(report).to_contain_text("24 pictures with 20 boxes read")
         report.get_by_text("2 files skipped").click()
+        assert found_by_axe(page) == []
         expect(report).to_contain_text("the XML can't be parsed")
         expect(report).to_contain_text("no XML describes the picture")
         row = page.get_by_test_id("dataset-row")
@@ -182,6 +183,7 @@ def test_one_picture_large_by_keyboard_alone(context: BrowserContext, door: Gate
         expect(large.get_by_role("button", pressed=True)).to_have_count(0)
         page.keyboard.press("ArrowDown")
         expect(large.get_by_role("button", pressed=True)).to_contain_text("30 × 22 px")
+        assert found_by_axe(page) == []
         page.keyboard.press("ArrowDown")
         expect(large.get_by_role("button", pressed=True)).to_have_count(0)
         page.keyboard.press("ArrowLeft")
@@ -204,9 +206,11 @@ def test_an_upload_goes_on_by_itself_after_the_connection_broke(
         at_full_speed = _slowly(context, page)
         _begin(page, _zip(tmp_path, filling=8_000_000), "Through a tunnel")
         _partly_sent(page)
+        assert found_by_axe(page) == []
         door.end()
         progress = page.get_by_test_id("upload-progress")
         expect(progress).to_contain_text("The connection is broken", timeout=SOON)
+        assert found_by_axe(page) == []
         # Meanwhile the rest of the page can be used; the upload outlives that, too.
         page.get_by_role("navigation").get_by_role("link", name="Models").click()
         at_full_speed()
@@ -240,6 +244,7 @@ def test_after_a_reload_the_same_file_goes_on_and_another_does_not(
         left = page.get_by_test_id("leftover")
         expect(left).to_contain_text("In two goes", timeout=SOON)
         expect(left).to_contain_text(re.compile(r"\d % of it is here"))
+        assert found_by_axe(page) == []
         other = write_zip(tmp_path / "other.zip", frames(12))
         left.get_by_test_id("leftover-file").set_input_files(other)
         expect(page.get_by_test_id("messages")).to_contain_text("isn’t the file", timeout=SOON)
@@ -306,11 +311,13 @@ def test_a_refusal_stands_in_the_form_which_keeps_what_was_typed(
         _live(page)
         _begin(page, no_zip, "Broken")
         expect(page.get_by_test_id("upload-error")).to_contain_text("“photos.zip” wasn’t imported", timeout=SOON)
+        assert found_by_axe(page) == []
         expect(page.get_by_test_id("upload-name")).to_have_value("Broken")
         page.get_by_role("button", name="Cancel").click()
         _begin(page, _zip(tmp_path), "N" * 200)
         wrong = page.get_by_test_id("upload-name")
         expect(wrong).to_have_attribute("aria-invalid", "true", timeout=SOON)
+        assert found_by_axe(page) == []
         # The bytes are there already: only the name is sent again.
         offsets = _Offsets(page)
         wrong.fill("Right")
@@ -330,6 +337,7 @@ def test_an_import_that_fails_keeps_the_bytes_and_goes_on(
         broken = page.get_by_test_id("upload-broken")
         expect(broken).to_contain_text("100 % of it has been sent", timeout=SOON)
         expect(broken).to_contain_text("HTTP 500")
+        assert found_by_axe(page) == []
         offsets = _Offsets(page)
         page.get_by_test_id("upload-again").click()
         _imported(page, "Second try")
@@ -356,6 +364,7 @@ def test_a_dropped_file_is_taken_wherever_it_falls(context: BrowserContext, door
         _drop(page, "notes.txt", "Hall.zip", "Yard.zip")
         expect(page.get_by_test_id("upload-name")).to_have_value("Hall")
         expect(page.get_by_test_id("messages")).to_contain_text("Only “Hall.zip” was taken: it is one zip at a time.")
+        assert found_by_axe(page) == []
 
 
 def test_the_button_says_which_labels_differ_in_which_dataset(
@@ -379,6 +388,7 @@ def test_the_button_says_which_labels_differ_in_which_dataset(
         page.get_by_label("Select Third", exact=True).check()
         expect(reason).to_contain_text("“Third” lacks “Ball” and has in addition “Cone”, “ball”.", timeout=SOON)
         expect(reason).not_to_contain_text("“First”")
+        assert found_by_axe(page) == []
         expect(start).to_be_disabled()
         page.get_by_label("Select Third", exact=True).uncheck()
         expect(start).to_be_enabled(timeout=SOON)

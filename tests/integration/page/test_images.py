@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, expect
 from shared.contract.jobs import JobState
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_page
+from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
 from tests.support.scheduling import ScriptedTrainer
 
@@ -191,6 +191,7 @@ def test_a_picture_is_enlarged_and_arrows_lead_on(images: Page) -> None:
     # Arrows at a slider move that, and the picture stays though it is no longer among the worst.
     dialog.get_by_test_id("score-slider").fill("0.6")
     expect(dialog.get_by_test_id("picture-errors")).to_have_text("all found")
+    assert found_by_axe(images) == []
     dialog.get_by_test_id("checkpoint-slider").press("ArrowLeft")
     expect(dialog.get_by_test_id("shown-step")).to_have_text("100")
     expect(large).to_have_attribute("data-number", "11")
@@ -230,6 +231,7 @@ def test_what_cannot_be_fetched_is_said_and_asked_for_again(images: Page) -> Non
     slider.press("Home")
     alert = images.get_by_role("alert")
     expect(alert).to_contain_text("What it found couldn’t be fetched", timeout=SOON)
+    assert found_by_axe(images) == []
     images.unroute("**/predictions/100")
     alert.get_by_role("button", name="Try again").click()
     _step(images, "100")
@@ -267,3 +269,5 @@ def test_pictures_for_people(
         expect(page.get_by_role("dialog")).to_be_visible()
         page.wait_for_timeout(400)
         page.screenshot(path=shots / f"images-large-{width}-{scheme}.png")
+        if size == (390, 844):
+            assert found_by_axe(page) == []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from shared.contract.jobs import MEANINGS, JobState
 from tests.integration.page.conftest import SOON
 from tests.support.room import Room
 
 # The explanation (a part of it), and the actions that are possible.
+_PHONE: ViewportSize = {"width": 390, "height": 844}
 _SEEN: dict[JobState, tuple[str, set[str]]] = {
     JobState.QUEUED: ("in the queue", {"stop"}),
     JobState.PREPARING: (MEANINGS[JobState.PREPARING], {"stop"}),
@@ -58,6 +59,16 @@ def test_a_state_says_what_it_means_and_what_can_be_done(
         reason = button.get_attribute("aria-describedby")
         assert reason
         expect(page.locator(f"[id='{reason}']")).not_to_be_empty()
+
+    # On a phone the row is a card, which says the same.
+    page.set_viewport_size(_PHONE)
+    for part in (badge, row.get_by_test_id("steps-completed"), row.get_by_test_id("explanation")):
+        box = part.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= _PHONE["width"]
+    expect(row.get_by_test_id("explanation")).to_contain_text(explanation)
+    assert _possible(page) == actions
 
     row.get_by_role("link").first.click()
     detail = page.get_by_test_id("model-page")

@@ -14,7 +14,7 @@ from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Rout
 from shared.contract.stream import SILENCE_SECONDS
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_page
+from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
 from tests.support.running import token
 from tests.support.scheduling import ScriptedTrainer, until
@@ -112,6 +112,9 @@ def test_a_minute_without_network_under_load_leaves_the_page_as_if_loaded_afresh
         for tab in (page, graphs):
             expect(tab.get_by_test_id("connection")).to_contain_text("Offline", timeout=1000 * SILENCE_SECONDS + SOON)
             expect(tab.get_by_text("what you see may be out of date")).to_be_visible(timeout=SOON)
+            tab.set_viewport_size({"width": 1280, "height": 860})
+            assert found_by_axe(tab) == []
+            tab.set_viewport_size(_TALL)
         load.result(2 * _CUT_SECONDS)
         expect(page.get_by_text("Came meanwhile")).to_have_count(0)  # the cut was one
         expect(page.locator(f"[data-model-id='{doomed}']")).to_be_visible()
@@ -197,6 +200,7 @@ def test_signing_out_and_in_reaches_every_tab_and_leaves_nothing_to_the_next_tea
         first.get_by_label("Access token").fill("nonsense")
         first.get_by_role("button", name="Sign in").click()
         expect(first.get_by_text("The token is not valid here")).to_be_visible(timeout=SOON)
+        assert found_by_axe(first) == []
         first.get_by_label("Access token").fill(token("guests", "viewer", "Vera"))
         first.get_by_role("button", name="Sign in").click()
         for tab in (first, second):

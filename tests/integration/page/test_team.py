@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
-from tests.support.browser import open_page
+from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
 
 _THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -131,6 +131,7 @@ class TestOperators:
         first.get_by_test_id("end-job").click()
         page.get_by_test_id("end-confirm").click()
         expect(page.get_by_role("dialog")).to_contain_text("Give the team a reason.")
+        assert found_by_axe(page) == []
         page.get_by_test_id("end-reason").fill("The lab closes")
         page.get_by_test_id("end-confirm").click()
         expect(row).to_have_count(0, timeout=SOON)

@@ -187,7 +187,7 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
       {job.attempts.length === 0 ? (
         <p class="muted">{texts.model.attemptsNone}</p>
       ) : (
-        <div class="scroll-x">
+        <div class="scroll-x" role="region" aria-label={texts.model.attempts} tabIndex={0}>
           <table class="plain-table">
             <thead>
               <tr>

@@ -140,7 +140,7 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
           {parent !== undefined ? (
             <p>{texts.start.fromParent(parent.description, startingModelName(parent.starting_model))}</p>
           ) : (
-            <div class="choices" data-testid="starting-model">
+            <div class="choices starting-models" data-testid="starting-model">
               {(offer?.starting_models ?? []).map((each) => (
                 <label key={each.key} class="choice">
                   <input
