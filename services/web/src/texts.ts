@@ -64,6 +64,8 @@ export const texts = {
   and: listed,
   roughly,
   meanings: MEANINGS,
+  retry: "Try again",
+  asOf: (since: number) => `What you see is as of ${clockSeconds(since)}.`,
 
   tabs: {
     label: "Sections",
@@ -781,7 +783,7 @@ export const texts = {
     drainText: (jobs: number) =>
       jobs === 0
         ? "It gets no more jobs, and ends."
-        : `Its ${plural(jobs, "job")} save a checkpoint and go on elsewhere; then it ends. Nothing is lost.`,
+        : `Its ${jobs === 1 ? "job saves" : `${whole(jobs)} jobs save`} a checkpoint and ${jobs === 1 ? "goes" : "go"} on elsewhere; then it ends. Nothing is lost.`,
     noTrainers: "No trainers",
     noTrainersHint: "Start one, and it appears here within seconds.",
     capacity: (hours: number) => `The last ${hours} hours`,
