@@ -2,11 +2,12 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type ApiError, asApiError, isAbort } from "../api";
 import { Following } from "../following";
+import { usePage } from "./context";
 
 export interface Fetched<T> {
   /** The last good answer; it stays while a newer one is asked for. */
   data: T | null;
-  /** When that came, in the browser's milliseconds. */
+  /** When that came, by the server's clock in milliseconds. */
   since: number | null;
   /** Why there is no newer one. */
   error: ApiError | null;
@@ -60,7 +61,8 @@ type Answer<T> = Pick<Fetched<T>, "data" | "since" | "error" | "problem">;
 
 function useAnswer<T>() {
   const [answer, setAnswer] = useState<Answer<T>>({ data: null, since: null, error: null, problem: null });
-  const told = useCallback((data: T) => setAnswer({ data, since: Date.now(), error: null, problem: null }), []);
+  const { ticker } = usePage();
+  const told = useCallback((data: T) => setAnswer({ data, since: ticker.now(), error: null, problem: null }), [ticker]);
   const failed = useCallback((problem: unknown) => {
     const error = asApiError(problem);
     setAnswer((before) => ({ ...before, error, problem: error.message }));
