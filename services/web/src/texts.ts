@@ -475,6 +475,7 @@ export const texts = {
     exportedFrom: (step: number) => `Made from the checkpoint at step ${whole(step)}.`,
     history: "History",
     historyNone: "Nothing has happened yet.",
+    historyFailed: (message: string) => `The history couldn’t be fetched: ${message}`,
   },
 
   graphs: {
@@ -885,6 +886,11 @@ export const texts = {
     usedBy: "Used by",
     unused: "No model",
     usedHint: "It can be deleted once no model uses it.",
+    usersUnknown: "It isn’t known yet whether a model uses it.",
+    usersFailed: (message: string) => `Which models use a dataset couldn’t be fetched: ${message}`,
+    restFailed: (message: string) => `Who uses it and how it came in couldn’t be fetched: ${message}`,
+    notFetched: (message: string) => `The dataset couldn’t be fetched: ${message}`,
+    unknown: "Not known.",
     inUse: (names: readonly string[]) => `Used by ${listed(names)}. Delete that first.`,
     more: (count: number) => `and ${whole(count)} more`,
     warnings: "What to look at",

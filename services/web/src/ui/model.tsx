@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { asApiError, isAbort } from "../api";
 import { type Missing, missing } from "../checkpoints";
-import type { JobView, MetricPoint, ModelEvent } from "../contract";
+import type { JobView, MetricPoint } from "../contract";
 import { duration, metric, precision, whole } from "../format";
 import { hashOf, MODEL_TABS, type ModelTab } from "../route";
 import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";
@@ -31,7 +31,6 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
   const metrics = useView((view) => view.state.metrics.get(id));
   const asked = useMetrics(id);
   const { problem, again } = asked;
-  const history = useHistory(id, job?.version);
   const points = useMemo(() => inOrder(metrics), [metrics]);
   const told = problem === null ? null : texts.model.metricsFailed(problem);
 
@@ -69,7 +68,7 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
           <div class="columns">
             <div class="column">
               <Attempts job={job} />
-              <History events={history} />
+              <History job={job} />
             </div>
             <div class="column">
               <Minutes job={job} />
@@ -124,21 +123,6 @@ function useMetrics(id: string): Asked {
     return () => request.abort();
   }, [api, live, id, arrivals, tries]);
   return { known, problem, again: () => setTries(tries + 1) };
-}
-
-/** What happened to the model; asked again whenever the model changes. What is known stays while it is asked. */
-function useHistory(id: string, version: number | undefined): ModelEvent[] {
-  const { api } = usePage();
-  const [events, setEvents] = useState<ModelEvent[]>([]);
-  useEffect(() => {
-    if (version === undefined) return undefined;
-    const request = new AbortController();
-    api.events(id, request.signal).then(setEvents, (error: unknown) => {
-      if (!isAbort(error)) console.warn("history", error); // only the history is missing: the page says the rest
-    });
-    return () => request.abort();
-  }, [api, id, version]);
-  return events;
 }
 
 function Back(): JSX.Element {
