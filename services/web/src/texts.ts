@@ -183,6 +183,7 @@ export const texts = {
     datasetLine: (train: number, evaluation: number, labels: readonly string[]) =>
       `${whole(train)} + ${whole(evaluation)} pictures · ${labels.join(", ")}`,
     startingModel: "Starting model",
+    modelsFailed: (message: string) => `The starting models couldn’t be fetched: ${message}`,
     fromParent: (parent: string, model: string) => `The last checkpoint of “${parent}” (${model}).`,
     steps: "Training steps",
     stepsSlider: "Training steps, as a slider",

@@ -91,3 +91,11 @@ def test_what_failed_while_the_network_was_away_is_asked_for_again_when_it_is_ba
         door.start()
         expect(page.get_by_test_id("problem")).to_have_count(0, timeout=20_000)
         expect(page.get_by_test_id("history")).to_contain_text("SUCCEEDED")
+
+        door.end()
+        expect(page.get_by_test_id("connection")).to_contain_text("Offline", timeout=SOON)
+        page.get_by_role("navigation").get_by_role("link", name="Start Training").click()
+        expect(page.get_by_test_id("problem")).to_contain_text("The starting models couldn’t be fetched", timeout=SOON)
+        door.start()
+        expect(page.get_by_test_id("starting-model").get_by_role("radio").first).to_be_visible(timeout=20_000)
+        expect(page.get_by_test_id("problem")).to_have_count(0)

@@ -7,7 +7,7 @@ import type { DatasetView, JobView, PlanRequest } from "../contract";
 import { startingModelName } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
-import { Waiting } from "./bits";
+import { Problem, Waiting } from "./bits";
 import { usePage, useView } from "./context";
 import { Field } from "./field";
 import { usePlan, useReadiness, useStartingModels } from "./start-data";
@@ -80,7 +80,9 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
   const ids = chosen.map((dataset) => dataset.id);
   const frames = chosen.reduce((sum, dataset) => sum + dataset.train_frames, parent?.train_frames ?? 0);
   const readiness = useReadiness(chosen);
-  const [offer, offerError] = useStartingModels(frames);
+  const models = useStartingModels(frames);
+  const offer = models.data;
+  const left = useView((view) => view.state.minutes?.balance_seconds);
   const model = parent?.starting_model ?? (form.startingModel || offer?.default);
   const wish = useMemo<PlanRequest | null>(() => {
     if (parent === undefined && ids.length === 0) return null;
@@ -92,13 +94,13 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
       ...(form.minutesTouched && form.maxMinutes !== "" ? { max_minutes: Number(form.maxMinutes) } : {}),
     };
   }, [parent?.id, ids.join(), model, form.steps, form.maxMinutes, form.stepsTouched, form.minutesTouched]);
-  const { plan, error: planError, stale } = usePlan(wish);
+  const { plan, proposal, error: planError, stale } = usePlan(wish);
   const { refused, sending, submit } = useSubmit(form, parent);
   const id = useId();
 
-  const steps = form.stepsTouched ? form.steps : String(plan?.steps ?? "");
-  const maxMinutes = form.minutesTouched ? form.maxMinutes : String(plan?.default_max_minutes ?? "");
-  const problem = refused ?? planError ?? offerError;
+  const steps = form.stepsTouched ? form.steps : String(proposal?.steps ?? "");
+  const maxMinutes = form.minutesTouched ? form.maxMinutes : String(proposal?.default_max_minutes ?? "");
+  const problem = refused ?? planError;
   const at = (field: string) => (problem?.field === field ? problem.message : null);
   const elsewhere = problem !== null && !FIELDS.has(problem.field ?? "") ? problem.message : null;
   const change = (changed: Partial<Form>) => setForm((before) => ({ ...before, ...changed }));
@@ -141,6 +143,10 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
             <p>{texts.start.fromParent(parent.description, startingModelName(parent.starting_model))}</p>
           ) : (
             <div class="choices" data-testid="starting-model">
+              <Problem
+                problem={models.problem === null ? null : texts.start.modelsFailed(models.problem)}
+                onRetry={models.again}
+              />
               {(offer?.starting_models ?? []).map((each) => (
                 <label key={each.key} class="choice">
                   <input
@@ -206,7 +212,11 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
           id={`${id}t`}
           class="short"
           label={texts.start.maxMinutes}
-          hint={plan === null ? undefined : texts.start.maxMinutesHint(plan.minutes_left, Number(maxMinutes))}
+          hint={
+            plan === null
+              ? undefined
+              : texts.start.maxMinutesHint((left ?? 60 * plan.minutes_left) / 60, Number(maxMinutes))
+          }
           error={at("max_minutes")}
           after={texts.start.minutes}
           input={
