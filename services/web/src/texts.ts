@@ -193,10 +193,13 @@ export const texts = {
     recommendedTitle: "The recommended number: 100 passes over your training pictures, rounded up to a full 100 steps.",
     maxMinutes: "Maximum training time",
     minutes: "minutes",
-    maxMinutesHint: (left: number, asked: number) =>
-      asked > left
-        ? `Your team has ${whole(Math.floor(left))} left. It stops then, keeping its work.`
-        : `Of ${whole(Math.floor(left))} left. It stops then, keeping its work; what isn’t used comes back.`,
+    stepsEmpty: (steps: number) => `Empty: ${whole(steps)}.`,
+    maxMinutesHint: (left: number, asked: number, empty: boolean) => {
+      const meant = empty ? `Empty: ${whole(asked)}. ` : "";
+      return asked > left
+        ? `${meant}Your team has ${whole(Math.floor(left))} left. It stops then, keeping its work.`
+        : `${meant}Of ${whole(Math.floor(left))} left. It stops then, keeping its work; what isn’t used comes back.`;
+    },
     description: "Description",
     descriptionExample: "BallsModel",
     descriptionHint: (length: number, longest: number) => `${length} of ${longest} characters`,

@@ -112,6 +112,36 @@ def test_the_plan_follows_the_room_and_the_team_s_minutes_and_the_form_stays_as_
     )
 
 
+def test_an_emptied_field_says_what_it_means_and_that_is_what_is_started(form: Page) -> None:
+    usual = form.get_by_test_id("max-minutes").input_value()
+    for field in ("steps", "max-minutes"):
+        form.get_by_test_id(field).fill("55")
+        form.get_by_test_id(field).fill("")
+        expect(form.get_by_test_id(field)).to_have_attribute("placeholder", {"steps": "400"}.get(field, usual))
+    expect(form.get_by_test_id("steps")).to_have_accessible_description("Empty: 400.", timeout=SOON)
+    expect(form.get_by_test_id("max-minutes")).to_have_accessible_description(
+        re.compile(f"^Empty: {usual}. Of "), timeout=SOON
+    )
+    form.get_by_test_id("description").fill("Left empty")
+    with form.expect_request("**/api/jobs") as sent:
+        form.get_by_test_id("start-submit").click()
+    wish = json.loads(sent.value.post_data or "{}")
+    assert (wish["steps"], str(wish["max_minutes"])) == (400, usual)
+
+
+def test_an_error_about_a_dataset_goes_with_the_dataset(form: Page, room: Room) -> None:
+    room.do(room.scenes.dataset("More photos"))
+    error = {"code": "invalid", "message": "That dataset is broken.", "field": "dataset_ids"}
+    form.route("**/api/jobs", lambda route: route.fulfill(status=422, json={"error": error}))
+    form.get_by_test_id("description").fill("Refused")
+    form.get_by_test_id("dataset-choice").get_by_label("More photos").check()
+    expect(form.get_by_test_id("start-submit")).to_be_enabled(timeout=SOON)
+    form.get_by_test_id("start-submit").click()
+    expect(form.get_by_text("That dataset is broken.")).to_be_visible(timeout=SOON)
+    form.get_by_test_id("dataset-choice").get_by_label("More photos").uncheck()
+    expect(form.get_by_text("That dataset is broken.")).to_have_count(0)
+
+
 def test_what_fails_after_the_page_was_left_is_told_there(form: Page) -> None:
     held: list[Route] = []
     form.route("**/api/jobs", lambda route: held.append(route))

@@ -95,11 +95,17 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
     };
   }, [parent?.id, ids.join(), model, form.steps, form.maxMinutes, form.stepsTouched, form.minutesTouched]);
   const { plan, proposal, error: planError, stale } = usePlan(wish);
-  const { refused, sending, submit } = useSubmit(form, parent);
+  const { refused, sending, submit } = useSubmit(form, ids.join(), parent);
   const id = useId();
 
-  const steps = form.stepsTouched ? form.steps : String(proposal?.steps ?? "");
-  const maxMinutes = form.minutesTouched ? form.maxMinutes : String(proposal?.default_max_minutes ?? "");
+  // An emptied field means what stands in it in grey.
+  const usual = { steps: String(proposal?.steps ?? ""), maxMinutes: String(proposal?.default_max_minutes ?? "") };
+  const shown = {
+    steps: form.stepsTouched ? form.steps : usual.steps,
+    maxMinutes: form.minutesTouched ? form.maxMinutes : usual.maxMinutes,
+  };
+  const steps = shown.steps || usual.steps;
+  const maxMinutes = shown.maxMinutes || usual.maxMinutes;
   const problem = refused ?? planError;
   const at = (field: string) => (problem?.field === field ? problem.message : null);
   const elsewhere = problem !== null && !FIELDS.has(problem.field ?? "") ? problem.message : null;
@@ -174,7 +180,11 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
           <Field
             id={`${id}s`}
             label={texts.start.steps}
-            hint={limits && texts.start.stepsHint(limits.min_steps, limits.max_steps)}
+            hint={
+              shown.steps === "" && steps !== ""
+                ? texts.start.stepsEmpty(Number(steps))
+                : limits && texts.start.stepsHint(limits.min_steps, limits.max_steps)
+            }
             error={at("steps")}
             input={
               <input
@@ -182,7 +192,8 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
                 type="number"
                 inputMode="numeric"
                 step={limits?.checkpoint_every ?? 1}
-                value={steps}
+                value={shown.steps}
+                placeholder={usual.steps}
                 onInput={(event) => change({ steps: event.currentTarget.value, stepsTouched: true })}
               />
             }
@@ -201,7 +212,7 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
             type="button"
             class="button"
             data-testid="use-recommended"
-            disabled={plan === null || Number(steps) === plan.recommended_steps}
+            disabled={plan === null || Number(shown.steps) === plan.recommended_steps}
             title={texts.start.recommendedTitle}
             onClick={() => change({ steps: String(plan?.recommended_steps ?? steps), stepsTouched: true })}
           >
@@ -215,7 +226,11 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
           hint={
             plan === null
               ? undefined
-              : texts.start.maxMinutesHint((left ?? 60 * plan.minutes_left) / 60, Number(maxMinutes))
+              : texts.start.maxMinutesHint(
+                  (left ?? 60 * plan.minutes_left) / 60,
+                  Number(maxMinutes),
+                  shown.maxMinutes === "",
+                )
           }
           error={at("max_minutes")}
           after={texts.start.minutes}
@@ -224,7 +239,8 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
               data-testid="max-minutes"
               type="number"
               inputMode="numeric"
-              value={maxMinutes}
+              value={shown.maxMinutes}
+              placeholder={usual.maxMinutes}
               onInput={(event) => change({ maxMinutes: event.currentTarget.value, minutesTouched: true })}
             />
           }
@@ -278,7 +294,7 @@ interface Wanted {
 }
 
 /** Sends the wish. The page stays in use meanwhile; where it was left, the outcome is told beside what is shown then. */
-function useSubmit(form: Form, parent: JobView | undefined) {
+function useSubmit(form: Form, datasets: string, parent: JobView | undefined) {
   const page = usePage();
   const [refused, setRefused] = useState<ApiError | null>(null);
   const [sending, setSending] = useState(false);
@@ -290,7 +306,7 @@ function useSubmit(form: Form, parent: JobView | undefined) {
     },
     [],
   );
-  useEffect(() => setRefused(null), [form]);
+  useEffect(() => setRefused(null), [form, datasets]);
   const wishKey = useWishKey();
 
   const submit = async ({ datasetIds, startingModel, steps, maxMinutes }: Wanted) => {
