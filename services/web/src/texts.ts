@@ -442,6 +442,7 @@ export const texts = {
     learningRateScaled: (scale: number) => `${scale} of the usual, after a run that diverged`,
     requires: "Needs a trainer with",
     approvedBy: "Approved by",
+    remarked: "Noted when it began",
     minutesReserved: "Reserved",
     minutesUsed: "Used",
     minutesBack: "Given back",

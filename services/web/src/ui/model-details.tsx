@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import type { DatasetView, JobView } from "../contract";
 import { clock, date, duration, startingModelName, stateName, whole } from "../format";
 import { ancestorsOf, childrenOf } from "../lineage";
+import { remarked } from "../notices";
 import { hashOf } from "../route";
 import { texts } from "../texts";
 import { trainingSeconds } from "../time";
@@ -34,6 +35,7 @@ export function Details({ job }: { job: JobView }): JSX.Element {
       texts.model.requires,
       `${name} = ${value}`,
     ]),
+    ...remarked(job).map((notice): [string, string] => [texts.model.remarked, notice.message]),
     ...(job.approved_by === null ? [] : [[texts.model.approvedBy, job.approved_by] as [string, string]]),
   ];
   return (

@@ -5,6 +5,7 @@ import { asApiError, isAbort } from "../api";
 import { type Missing, missing } from "../checkpoints";
 import type { JobView, MetricPoint } from "../contract";
 import { duration, metric, precision, whole } from "../format";
+import { isNews, prominent } from "../notices";
 import { hashOf, MODEL_TABS, type ModelTab } from "../route";
 import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";
 import { texts } from "../texts";
@@ -147,14 +148,11 @@ function Absent({ waiting }: { waiting: boolean }): JSX.Element {
   );
 }
 
-/** Notices that nobody has to act on; all others are shown as warnings. */
-const GOOD_NEWS = new Set(["pretrained_backbone"]);
-
 function Reasons({ job }: { job: JobView }): JSX.Element | null {
   const reason = job.state === "FAILED" ? null : job.reason;
   const told = [
     ...(reason === null ? [] : [{ ...reason, tone: "tone-warn" }]),
-    ...job.notices.map((notice) => ({ ...notice, tone: GOOD_NEWS.has(notice.code) ? "tone-active" : "tone-warn" })),
+    ...prominent(job).map((notice) => ({ ...notice, tone: isNews(notice) ? "tone-active" : "tone-warn" })),
   ];
   if (told.length === 0 && job.state !== "FAILED") return null;
   return (
