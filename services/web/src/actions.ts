@@ -69,3 +69,9 @@ export function jointRefusal(
   }
   return null;
 }
+
+/** Why a dataset can't be deleted, or null; `users` are the names of the models that use it, null while nobody knows. */
+export function usersRefusal(users: readonly string[] | null): string | null {
+  if (users === null) return texts.dataset.usersUnknown;
+  return users.length > 0 ? texts.dataset.inUse(users.slice(0, 3)) : null;
+}

@@ -1,8 +1,23 @@
 /** Which checkpoints of a model can be looked at in pictures, and when the first of them is due. Pure. */
-import type { JobView, MetricPoint, PredictionsView, Progress } from "./contract";
+import { type JobView, type MetricPoint, type PredictionsView, type Progress, TERMINAL } from "./contract";
 
 /** A checkpoint whose predictions are kept. */
 export type Predicted = MetricPoint & { predictions: PredictionsView };
+
+/**
+ * Why a model has no metrics to show: the first checkpoint is due; it ended without any; they are being asked for; that
+ * failed; its checkpoints have none.
+ */
+export type Missing = "due" | "never" | "asked" | "failed" | "lost";
+
+/** Why there are none, where there are none; `asked` is how asking for them fares. */
+export function missing(job: JobView, asked: { known: boolean; problem: string | null }): Missing {
+  const ended = TERMINAL.has(job.state);
+  if (job.checkpoint === null) return ended ? "never" : "due";
+  if (asked.problem !== null) return "failed";
+  if (!asked.known) return "asked";
+  return ended ? "lost" : "due"; // the scheduler's word of a checkpoint may come before the trainer's metrics
+}
 
 /** Those of ascending points that have predictions. */
 export function predicted(points: readonly MetricPoint[]): Predicted[] {

@@ -11,6 +11,8 @@ import { clockOffset } from "./time";
 export interface View {
   readonly state: State;
   readonly connection: Connection;
+  /** Rises whenever the line is live after it wasn't: what was asked for beside it may have failed with it. */
+  readonly arrivals: number;
 }
 
 export interface LiveParts {
@@ -21,7 +23,7 @@ export interface LiveParts {
 }
 
 export class Live {
-  view: View = { state: EMPTY, connection: { kind: "connecting" } };
+  view: View = { state: EMPTY, connection: { kind: "connecting" }, arrivals: 0 };
   private offset: number | null = null;
   private asked = false;
   private readonly listeners = new Set<() => void>();
@@ -30,9 +32,16 @@ export class Live {
   constructor(private readonly parts: LiveParts) {
     this.line = parts.open({
       onFrame: (frame) => this.take(frame),
-      // The next to sign in here may be of another team.
-      onConnection: (connection) =>
-        this.set(isRefusal(connection.kind) ? { connection, state: forgotten(this.view.state) } : { connection }),
+      onConnection: (connection) => {
+        const { connection: before, arrivals, state } = this.view;
+        const arrived = connection.kind === "live" && before.kind !== "live";
+        this.set({
+          connection,
+          arrivals: arrived ? arrivals + 1 : arrivals,
+          // The next to sign in here may be of another team.
+          state: isRefusal(connection.kind) ? forgotten(state) : state,
+        });
+      },
       position: () => this.view.state.position,
     });
   }

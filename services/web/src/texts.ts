@@ -66,6 +66,8 @@ export const texts = {
   and: listed,
   roughly,
   meanings: MEANINGS,
+  retry: "Try again",
+  asOf: (since: number) => `What you see is as of ${clockSeconds(since)}.`,
 
   tabs: {
     label: "Sections",
@@ -183,6 +185,7 @@ export const texts = {
     datasetLine: (train: number, evaluation: number, labels: readonly string[]) =>
       `${whole(train)} + ${whole(evaluation)} pictures · ${labels.join(", ")}`,
     startingModel: "Starting model",
+    modelsFailed: (message: string) => `The starting models couldn’t be fetched: ${message}`,
     fromParent: (parent: string, model: string) => `The last checkpoint of “${parent}” (${model}).`,
     steps: "Training steps",
     stepsSlider: "Training steps, as a slider",
@@ -192,10 +195,13 @@ export const texts = {
     recommendedTitle: "The recommended number: 100 passes over your training pictures, rounded up to a full 100 steps.",
     maxMinutes: "Maximum training time",
     minutes: "minutes",
-    maxMinutesHint: (left: number, asked: number) =>
-      asked > left
-        ? `Your team has ${whole(Math.floor(left))} left. It stops then, keeping its work.`
-        : `Of ${whole(Math.floor(left))} left. It stops then, keeping its work; what isn’t used comes back.`,
+    stepsEmpty: (steps: number) => `Empty: ${whole(steps)}.`,
+    maxMinutesHint: (left: number, asked: number, empty: boolean) => {
+      const meant = empty ? `Empty: ${whole(asked)}. ` : "";
+      return asked > left
+        ? `${meant}Your team has ${whole(Math.floor(left))} left. It stops then, keeping its work.`
+        : `${meant}Of ${whole(Math.floor(left))} left. It stops then, keeping its work; what isn’t used comes back.`;
+    },
     description: "Description",
     descriptionExample: "BallsModel",
     descriptionHint: (length: number, longest: number) => `${length} of ${longest} characters`,
@@ -363,7 +369,13 @@ export const texts = {
     perSecond: "steps/s",
     ofMaximum: (limit: string) => `of at most ${limit}`,
     mapLatest: (map: string) => `mAP ${map}`,
-    mapNone: "after the first checkpoint",
+    mapMissing: {
+      due: "after the first checkpoint",
+      never: "no checkpoint was made",
+      asked: "not known yet",
+      failed: "not known",
+      lost: "no metrics were kept",
+    },
     learningRate: (rate: string) => `learning rate ${rate}`,
     average: "on average",
     used: (back: string | null) => (back === null ? "used" : `used · ${back} given back`),
@@ -375,8 +387,13 @@ export const texts = {
     precision: "Average precision",
     precisionHint: "On the evaluation pictures, 0 to 1. Higher is better.",
     step: "Step",
-    noPoints: "The first checkpoint draws the first point.",
-    noPointsEver: "It made no checkpoint.",
+    noPoints: {
+      due: "The first checkpoint draws the first point.",
+      never: "It made no checkpoint.",
+      asked: "Loading…",
+      failed: "This couldn’t be fetched.",
+      lost: "No metrics were kept of its checkpoints.",
+    },
     chartLabel: (title: string, points: number, last: string) =>
       points === 0 ? `${title}: no points yet` : `${title} by step, ${plural(points, "point")}. Last: ${last}.`,
     bestAt: (map: string, step: number) => `Best ${map} at step ${whole(step)}`,
@@ -429,6 +446,7 @@ export const texts = {
     learningRateScaled: (scale: number) => `${scale} of the usual, after a run that diverged`,
     requires: "Needs a trainer with",
     approvedBy: "Approved by",
+    remarked: "Noted when it began",
     minutesReserved: "Reserved",
     minutesUsed: "Used",
     minutesBack: "Given back",
@@ -466,6 +484,7 @@ export const texts = {
     exportedFrom: (step: number) => `Made from the checkpoint at step ${whole(step)}.`,
     history: "History",
     historyNone: "Nothing has happened yet.",
+    historyFailed: (message: string) => `The history couldn’t be fetched: ${message}`,
   },
 
   graphs: {
@@ -786,7 +805,7 @@ export const texts = {
     drainText: (jobs: number) =>
       jobs === 0
         ? "It gets no more jobs, and ends."
-        : `Its ${plural(jobs, "job")} save a checkpoint and go on elsewhere; then it ends. Nothing is lost.`,
+        : `Its ${jobs === 1 ? "job saves" : `${whole(jobs)} jobs save`} a checkpoint and ${jobs === 1 ? "goes" : "go"} on elsewhere; then it ends. Nothing is lost.`,
     noTrainers: "No trainers",
     noTrainersHint: "Start one, and it appears here within seconds.",
     capacity: (hours: number) => `The last ${hours} hours`,
@@ -888,6 +907,11 @@ export const texts = {
     usedBy: "Used by",
     unused: "No model",
     usedHint: "It can be deleted once no model uses it.",
+    usersUnknown: "It isn’t known yet whether a model uses it.",
+    usersFailed: (message: string) => `Which models use a dataset couldn’t be fetched: ${message}`,
+    restFailed: (message: string) => `Who uses it and how it came in couldn’t be fetched: ${message}`,
+    notFetched: (message: string) => `The dataset couldn’t be fetched: ${message}`,
+    unknown: "Not known.",
     inUse: (names: readonly string[]) => `Used by ${listed(names)}. Delete that first.`,
     more: (count: number) => `and ${whole(count)} more`,
     warnings: "What to look at",

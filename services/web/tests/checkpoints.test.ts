@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { chosenOf, nearest, nextCheckpoint, predicted } from "../src/checkpoints";
+import { chosenOf, missing, nearest, nextCheckpoint, predicted } from "../src/checkpoints";
 import { labelPrecision } from "../src/series";
 import { graphsOf } from "../src/graphs";
 import { Wishes } from "../src/wishes";
@@ -7,6 +7,40 @@ import { AT, job, point, progress } from "./samples";
 
 const kept = (...steps: number[]) =>
   predicted(steps.map((step) => point({ step, predictions: { prefix: `p/${step}`, pictures: "p" } })));
+
+describe("why there are no metrics", () => {
+  const saved = {
+    step: 100,
+    stepping_seconds: 9,
+    saved_at: AT,
+    prefix: "p",
+    map: null,
+    best_step: null,
+    best_map: null,
+  };
+  const waits = { known: false, problem: null };
+
+  test("without a checkpoint it depends on whether one may come, however asking fares", () => {
+    for (const asked of [waits, { known: true, problem: null }, { known: false, problem: "down" }]) {
+      expect(missing(job({ state: "RUNNING" }), asked)).toBe("due");
+      expect(missing(job({ state: "CANCELED" }), asked)).toBe("never");
+    }
+  });
+
+  test("with one, an end tells nothing: they are asked for, or that failed", () => {
+    for (const state of ["RUNNING", "SUCCEEDED"] as const) {
+      const model = job({ state, checkpoint: saved });
+      expect(missing(model, waits)).toBe("asked");
+      expect(missing(model, { known: false, problem: "down" })).toBe("failed");
+    }
+  });
+
+  test("where none have come, those of a model that trains are on their way, those of one that has ended are lost", () => {
+    const known = { known: true, problem: null };
+    expect(missing(job({ state: "RUNNING", checkpoint: saved }), known)).toBe("due");
+    expect(missing(job({ state: "SUCCEEDED", checkpoint: saved }), known)).toBe("lost");
+  });
+});
 
 describe("checkpoints that have pictures", () => {
   test("are those with predictions", () => {

@@ -15,3 +15,11 @@ test("each state that the contract has means something, and no two mean the same
   expect(meanings).not.toContain("");
   expect(new Set(meanings).size).toBe(JOB_STATES.length);
 });
+
+test.each([
+  [0, "It gets no more jobs, and ends."],
+  [1, "Its job saves a checkpoint and goes on elsewhere; then it ends. Nothing is lost."],
+  [2, "Its 2 jobs save a checkpoint and go on elsewhere; then it ends. Nothing is lost."],
+])("draining a trainer of %i jobs is told in English", (jobs, told) =>
+  expect(texts.operators.drainText(jobs)).toBe(told),
+);

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from itertools import pairwise
+from time import monotonic
 from typing import Any
 
 import pytest
 from playwright.sync_api import Error, Page, Request, Route, expect
 
 from tests.integration.page.conftest import SOON, expect_usable
+from tests.support.room import Room
 
 
 def test_the_figures_are_the_manual_s_and_follow_what_is_typed(form: Page) -> None:
@@ -83,6 +86,60 @@ def test_an_error_of_the_server_stands_at_its_field(form: Page, field: str, valu
     expect(form.locator(f"[id='{box.get_attribute('aria-describedby')}']")).to_contain_text(message)
     expect(form.get_by_test_id("start-submit")).to_be_enabled()
     expect_usable(form)
+
+
+def test_the_plan_follows_the_room_and_the_team_s_minutes_and_the_form_stays_as_it_is(form: Page, room: Room) -> None:
+    left = form.get_by_text(re.compile(r"^Of [\d,]+ left"))
+    with form.expect_response("**/api/plans"):
+        form.get_by_test_id("max-minutes").fill("7")
+    before = left.inner_text()
+    asked: list[float] = []
+    form.on("request", lambda request: asked.append(monotonic()) if request.url.endswith("/api/plans") else None)
+    form.get_by_test_id("description").focus()
+    form.get_by_test_id("description").press_sequentially("Wait", delay=20)
+    for number in range(3):
+        room.do(room.scenes.queued(f"Queued by a teammate {number}"))
+    expect(left).not_to_have_text(before, timeout=SOON)
+    minutes = form.get_by_test_id("minutes-left").inner_text().split(" ")[0]
+    expect(left).to_contain_text(f"Of {minutes} left")
+    form.wait_for_timeout(3_000)
+    assert asked, "the plan wasn't asked for again"
+    assert min((b - a for a, b in pairwise(asked)), default=2) > 1.9
+    expect(form.get_by_test_id("description")).to_be_focused()
+    assert (form.get_by_test_id("description").input_value(), form.get_by_test_id("max-minutes").input_value()) == (
+        "Wait",
+        "7",
+    )
+
+
+def test_an_emptied_field_says_what_it_means_and_that_is_what_is_started(form: Page) -> None:
+    usual = form.get_by_test_id("max-minutes").input_value()
+    for field in ("steps", "max-minutes"):
+        form.get_by_test_id(field).fill("55")
+        form.get_by_test_id(field).fill("")
+        expect(form.get_by_test_id(field)).to_have_attribute("placeholder", {"steps": "400"}.get(field, usual))
+    expect(form.get_by_test_id("steps")).to_have_accessible_description("Empty: 400.", timeout=SOON)
+    expect(form.get_by_test_id("max-minutes")).to_have_accessible_description(
+        re.compile(f"^Empty: {usual}. Of "), timeout=SOON
+    )
+    form.get_by_test_id("description").fill("Left empty")
+    with form.expect_request("**/api/jobs") as sent:
+        form.get_by_test_id("start-submit").click()
+    wish = json.loads(sent.value.post_data or "{}")
+    assert (wish["steps"], str(wish["max_minutes"])) == (400, usual)
+
+
+def test_an_error_about_a_dataset_goes_with_the_dataset(form: Page, room: Room) -> None:
+    room.do(room.scenes.dataset("More photos"))
+    error = {"code": "invalid", "message": "That dataset is broken.", "field": "dataset_ids"}
+    form.route("**/api/jobs", lambda route: route.fulfill(status=422, json={"error": error}))
+    form.get_by_test_id("description").fill("Refused")
+    form.get_by_test_id("dataset-choice").get_by_label("More photos").check()
+    expect(form.get_by_test_id("start-submit")).to_be_enabled(timeout=SOON)
+    form.get_by_test_id("start-submit").click()
+    expect(form.get_by_text("That dataset is broken.")).to_be_visible(timeout=SOON)
+    form.get_by_test_id("dataset-choice").get_by_label("More photos").uncheck()
+    expect(form.get_by_text("That dataset is broken.")).to_have_count(0)
 
 
 def test_what_fails_after_the_page_was_left_is_told_there(form: Page) -> None:

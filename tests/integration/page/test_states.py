@@ -76,6 +76,19 @@ def test_a_state_says_what_it_means_and_what_can_be_done(
     expect(detail.get_by_test_id("minutes-card")).to_be_visible()
 
 
+def test_news_stand_out_while_a_job_trains_and_among_the_details_afterwards(
+    page: Page, states: dict[JobState, str]
+) -> None:
+    news = "Training starts from ImageNet weights."
+    address = page.url.split("#")[0]
+    page.goto(f"{address}#/models/{states[JobState.RUNNING]}")
+    expect(page.get_by_test_id("notices")).to_contain_text(news, timeout=SOON)
+    for state in (JobState.SUCCEEDED, JobState.FAILED):
+        page.goto(f"{address}#/models/{states[state]}")
+        expect(page.locator(".pairs").get_by_text(news)).to_be_visible(timeout=SOON)
+        expect(page.locator(".reason").filter(has_text=news)).to_have_count(0)
+
+
 def test_minutes_add_up_and_say_why(page: Page, states: dict[JobState, str]) -> None:
     page.goto(f"{page.url.split('#')[0]}#/models/{states[JobState.STOPPED]}")
     card = page.get_by_test_id("minutes-card")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from shared.runtime.auth import Role
 from tests.integration.page.conftest import SOON
@@ -204,12 +204,34 @@ class TestOperators:
         page.get_by_test_id("confirm-button").click()
         expect(held).to_have_count(0, timeout=SOON)
 
+    def test_slow_answers_are_shown_and_missing_ones_are_told_beside_what_was_known(
+        self, page: Page, room: Room
+    ) -> None:
+        trainer = room.do(room.scenes.trainer("slow-link"))
+        held: list[Route] = []
+        page.route("**/api/trainers", lambda route: held.append(route))
+        _section(page, "Operators")
+        page.wait_for_timeout(6_000)
+        assert len(held) == 1
+        held[0].continue_()
+        row = page.get_by_test_id("trainer-row").filter(has_text=trainer.id)
+        expect(row).to_contain_text("Live", timeout=SOON)
+        page.unroute("**/api/trainers")
+        page.route("**/api/trainers", lambda route: route.abort("connectionreset"))
+        problem = page.get_by_test_id("problem")
+        expect(problem).to_contain_text("What you see is as of", timeout=SOON)
+        expect(row).to_contain_text("Live")
+        page.unroute("**/api/trainers")
+        problem.get_by_role("button", name="Try again").click()
+        expect(problem).to_have_count(0, timeout=SOON)
+
     def test_drains_a_trainer(self, page: Page, room: Room) -> None:
         trainer = room.do(room.scenes.trainer("to-drain"))
         _section(page, "Operators")
         row = page.get_by_test_id("trainer-row").filter(has_text=trainer.id)
         expect(row).to_contain_text("Live", timeout=SOON)
         row.get_by_test_id("drain").click()
+        expect(page.get_by_role("dialog")).to_contain_text("It gets no more jobs, and ends.")
         page.get_by_test_id("confirm-button").click()
         expect(row).to_contain_text("Draining", timeout=SOON)
         # It is asked with each heartbeat that doesn't say yet that it drains.

@@ -263,14 +263,28 @@ export function Waiting({ rows = 4 }: { rows?: number }): JSX.Element {
   );
 }
 
+interface ProblemProps {
+  problem: string | null;
+  /** Since when what stands beside it wasn't brought up to date, in milliseconds. */
+  since?: number | null;
+  onRetry?: () => void;
+}
+
 /** Why something couldn't be fetched, while it can't; what was fetched before may stand beside it. */
-export function Problem({ problem }: { problem: string | null }): JSX.Element | null {
+export function Problem({ problem, since = null, onRetry }: ProblemProps): JSX.Element | null {
   if (problem === null) return null;
   return (
-    <p class="note tone-bad" role="alert">
+    <div class="note tone-bad" data-testid="problem">
       <Icon name="alert" />
-      <span>{problem}</span>
-    </p>
+      <span class="grow" role="alert">
+        {problem} {since !== null && texts.asOf(since)}
+      </span>
+      {onRetry !== undefined && (
+        <Button class="small" icon="again" onClick={onRetry}>
+          {texts.retry}
+        </Button>
+      )}
+    </div>
   );
 }
 

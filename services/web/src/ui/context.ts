@@ -65,6 +65,11 @@ export function useLive<T>(live: Live, select: (view: View) => T, enabled = true
   return value;
 }
 
+/** Changes with each connection and each snapshot: what is fetched beside the stream is then fetched again. */
+export function useArrivals(): string {
+  return useView(({ state, arrivals }) => `${state.snapshots} ${arrivals}`);
+}
+
 /** The newest figures of a running model; they stand still while the component is out of sight. */
 export function useProgress(id: string): Progress | undefined {
   const { live } = usePage();

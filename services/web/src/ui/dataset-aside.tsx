@@ -5,9 +5,9 @@ import type { DatasetAnswer, DatasetStatistics, DatasetView, Finding } from "../
 import { whole } from "../format";
 import { hashOf, type PictureFilter } from "../route";
 import { texts } from "../texts";
-import { Icon, Waiting } from "./bits";
+import { Icon, Problem, Waiting } from "./bits";
 import { Swatch } from "./boxes";
-import { usePage } from "./context";
+import { useArrivals, usePage } from "./context";
 import { useFetched } from "./fetched";
 import { ImportSummary } from "./import-report";
 
@@ -16,17 +16,22 @@ type OnFilter = (wish: Partial<PictureFilter>) => void;
 interface Props {
   dataset: DatasetView;
   answer: DatasetAnswer | null;
+  /** Why there is no (newer) answer. */
+  problem: string | null;
+  onRetry: () => void;
   filter: PictureFilter;
   onFilter: OnFilter;
 }
 
 const WIDE = "(min-width: 961px)";
 
-export function DatasetAside({ dataset, answer, filter, onFilter }: Props): JSX.Element {
+export function DatasetAside({ dataset, answer, problem, onRetry, filter, onFilter }: Props): JSX.Element {
   const { api } = usePage();
-  const statistics = useFetched((signal) => api.statistics(dataset.id, signal), dataset.id);
+  const statistics = useFetched((signal) => api.statistics(dataset.id, signal), `${dataset.id} ${useArrivals()}`);
+  const unknown = problem === null ? <Waiting rows={1} /> : <p class="muted">{texts.dataset.unknown}</p>;
   return (
     <div class="dataset-aside">
+      <Problem problem={problem === null ? null : texts.dataset.restFailed(problem)} onRetry={onRetry} />
       <Warnings dataset={dataset} filter={filter} onFilter={onFilter} />
       <Card title={texts.dataset.labels}>
         <Labels dataset={dataset} statistics={statistics.data} filter={filter} onFilter={onFilter} />
@@ -35,19 +40,17 @@ export function DatasetAside({ dataset, answer, filter, onFilter }: Props): JSX.
         {statistics.data !== null ? (
           <Sizes statistics={statistics.data} />
         ) : statistics.problem !== null ? (
-          <p class="field-error" role="alert">
-            {texts.dataset.statisticsFailed(statistics.problem)}
-          </p>
+          <Problem problem={texts.dataset.statisticsFailed(statistics.problem)} onRetry={statistics.again} />
         ) : (
           <Waiting rows={3} />
         )}
       </Card>
       <Card title={texts.dataset.usedBy} closed>
-        {answer === null ? <Waiting rows={1} /> : <UsedBy answer={answer} />}
+        {answer === null ? unknown : <UsedBy answer={answer} />}
       </Card>
       <Card title={texts.dataset.report} closed>
         {answer === null ? (
-          <Waiting rows={1} />
+          unknown
         ) : (
           <div class="import-summary">
             <ImportSummary dataset={answer.dataset} report={answer.report} warnings={false} />
@@ -78,7 +81,7 @@ function Card({
   );
 }
 
-function Warnings({ dataset, filter, onFilter }: Omit<Props, "answer">): JSX.Element | null {
+function Warnings({ dataset, filter, onFilter }: Omit<Props, "answer" | "problem" | "onRetry">): JSX.Element | null {
   if (dataset.warnings.length === 0) return null;
   const findings = new Map(dataset.findings.map((finding) => [finding.message, finding]));
   return (

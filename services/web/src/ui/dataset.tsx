@@ -2,13 +2,13 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import "../styles/dataset.css";
-import { roleRefusal } from "../actions";
+import { roleRefusal, usersRefusal } from "../actions";
 import type { DatasetView } from "../contract";
 import { ALL_PICTURES, hashOf, type PictureFilter } from "../route";
 import { texts } from "../texts";
-import { Button, Confirm, Icon, Waiting } from "./bits";
+import { Button, Confirm, Icon, Problem, Waiting } from "./bits";
 import { deleteDataset } from "./commands";
-import { usePage, useView } from "./context";
+import { useArrivals, usePage, useView } from "./context";
 import { DatasetAside } from "./dataset-aside";
 import { Grid } from "./dataset-grid";
 import { useFetched } from "./fetched";
@@ -26,12 +26,18 @@ export function DatasetPage({ id, filter }: Props): JSX.Element {
   const mine = useView((view) => view.state.datasets.get(id));
   const models = useView((view) => view.state.models.size);
   // Operators look at datasets of all teams, which their stream doesn't hold.
-  const { data, problem } = useFetched((signal) => api.dataset(id, signal), `${mine?.id} ${models}`);
-  const dataset = mine ?? data?.dataset;
+  const key = `${mine?.id} ${models} ${useArrivals()}`;
+  const { data, error, problem, again } = useFetched((signal) => api.dataset(id, signal), key);
+  const gone = mine === undefined && error?.status === 404;
+  const dataset = mine ?? (gone ? undefined : data?.dataset);
   const [boxes, setBoxes] = useState(true);
   const labels = useMemo(() => dataset?.labels.map((label) => label.name) ?? [], [dataset]);
   const [total, setTotal] = useState<number | null>(null);
-  if (dataset === undefined || (mine === undefined && problem !== null)) return <Absent waiting={problem === null} />;
+  if (dataset === undefined) {
+    if (gone) return <Absent />;
+    if (problem === null) return <Waiting rows={6} />;
+    return <Problem problem={texts.dataset.notFetched(problem)} onRetry={again} />;
+  }
 
   const choose = (wish: Partial<PictureFilter>) => {
     const route = hashOf({ page: "dataset", id, filter: { ...filter, ...wish } });
@@ -44,9 +50,16 @@ export function DatasetPage({ id, filter }: Props): JSX.Element {
         <Icon name="left" />
         {texts.dataset.back}
       </a>
-      <Head dataset={dataset} users={data?.used_by.map((user) => user.description) ?? []} />
+      <Head dataset={dataset} users={data?.used_by.map((user) => user.description) ?? null} />
       <div class="dataset-columns">
-        <DatasetAside dataset={dataset} answer={data} filter={filter} onFilter={choose} />
+        <DatasetAside
+          dataset={dataset}
+          answer={data}
+          problem={problem}
+          onRetry={again}
+          filter={filter}
+          onFilter={choose}
+        />
         <section class="dataset-pictures" aria-label={texts.dataset.pictures}>
           <FilterBar
             dataset={dataset}
@@ -71,7 +84,8 @@ export function DatasetPage({ id, filter }: Props): JSX.Element {
   );
 }
 
-function Head({ dataset, users }: { dataset: DatasetView; users: readonly string[] }): JSX.Element {
+/** `users` are the models that use it, null while they aren't known. */
+function Head({ dataset, users }: { dataset: DatasetView; users: readonly string[] | null }): JSX.Element {
   const page = usePage();
   const [deleting, setDeleting] = useState(false);
   const refusal = roleRefusal(page.session?.role);
@@ -86,11 +100,7 @@ function Head({ dataset, users }: { dataset: DatasetView; users: readonly string
         </p>
       </div>
       <div class="action-row">
-        <Button
-          icon="trash"
-          refusal={refusal ?? (users.length > 0 ? texts.dataset.inUse(users.slice(0, 3)) : null)}
-          onClick={() => setDeleting(true)}
-        >
+        <Button icon="trash" refusal={refusal ?? usersRefusal(users)} onClick={() => setDeleting(true)}>
           {texts.datasets.delete}
         </Button>
         <Button
@@ -174,8 +184,7 @@ function FilterBar({ dataset, filter, total, boxes, onBoxes, onFilter }: FilterB
   );
 }
 
-function Absent({ waiting }: { waiting: boolean }): JSX.Element {
-  if (waiting) return <Waiting rows={6} />;
+function Absent(): JSX.Element {
   return (
     <section class="card empty">
       <h1>{texts.dataset.gone}</h1>

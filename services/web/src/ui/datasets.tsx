@@ -1,14 +1,14 @@
 /** The Datasets page: the table, the selection, and whether it can be trained on. */
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { roleRefusal } from "../actions";
+import { roleRefusal, usersRefusal } from "../actions";
 import type { Claim, DatasetView } from "../contract";
 import { size, whole } from "../format";
 import { ALL_PICTURES, hashOf } from "../route";
 import { texts } from "../texts";
-import { Button, CheckAll, Confirm, Empty, Waiting, When } from "./bits";
+import { Button, CheckAll, Confirm, Empty, Problem, Waiting, When } from "./bits";
 import { deleteDataset } from "./commands";
-import { usePage, useView } from "./context";
+import { useArrivals, usePage, useView } from "./context";
 import { Differences } from "./differences";
 import { useFetched } from "./fetched";
 import { type Readiness, useReadiness } from "./start-data";
@@ -29,7 +29,7 @@ export function DatasetsPage(): JSX.Element {
   const selected = rows.filter((dataset) => chosen.has(dataset.id)); // one that was deleted meanwhile drops out
   const readiness = useReadiness(selected);
   const refusal = roleRefusal(page.session?.role);
-  const usedBy = useUsedBy();
+  const used = useUsedBy();
 
   const choose = (id: string, on: boolean) => {
     const next = new Set(chosen);
@@ -47,6 +47,11 @@ export function DatasetsPage(): JSX.Element {
         </div>
       </div>
       <Upload refusal={refusal} />
+      <Problem
+        problem={used.problem === null ? null : texts.dataset.usersFailed(used.problem)}
+        since={used.since}
+        onRetry={used.again}
+      />
       <section class="card" aria-label={texts.datasets.title}>
         <Toolbar selected={selected} readiness={refusal === null ? readiness : { kind: "refused", reason: refusal }} />
         {!known ? (
@@ -70,7 +75,7 @@ export function DatasetsPage(): JSX.Element {
                   dataset={dataset}
                   chosen={chosen.has(dataset.id)}
                   refusal={refusal}
-                  users={usedBy(dataset.id)}
+                  users={used.by(dataset.id)}
                   onChoose={(on) => choose(dataset.id, on)}
                   onDelete={() => setDeleting(dataset)}
                 />
@@ -93,14 +98,17 @@ export function DatasetsPage(): JSX.Element {
   );
 }
 
-/** The models that use a dataset, of those that the team still has. */
-function useUsedBy(): (dataset: string) => readonly Claim[] {
+/** The models that use a dataset, of those that the team still has; null while it isn't known. */
+function useUsedBy() {
   const { api } = usePage();
   const models = useView((view) => view.state.models.size);
   const datasets = useView((view) => view.state.datasets.size);
   const known = usePage().live.view.state.models;
-  const { data } = useFetched((signal) => api.datasets(signal), `${datasets} ${models}`);
-  return (id) => (data?.used_by[id] ?? []).filter((claim) => known.has(claim.job_id));
+  const key = `${datasets} ${models} ${useArrivals()}`;
+  const { data, since, problem, again } = useFetched((signal) => api.datasets(signal), key);
+  const by = (id: string): readonly Claim[] | null =>
+    data === null ? null : (data.used_by[id] ?? []).filter((claim) => known.has(claim.job_id));
+  return { by, since, problem, again };
 }
 
 function Toolbar({ selected, readiness }: { selected: readonly DatasetView[]; readiness: Readiness }): JSX.Element {
@@ -180,7 +188,7 @@ interface RowProps {
   dataset: DatasetView;
   chosen: boolean;
   refusal: string | null;
-  users: readonly Claim[];
+  users: readonly Claim[] | null;
   onChoose: (on: boolean) => void;
   onDelete: () => void;
 }
@@ -225,16 +233,13 @@ function Row({ dataset, chosen, refusal, users, onChoose, onDelete }: RowProps):
         {size(dataset.bytes)}
       </td>
       <td role="cell" class="used-by" data-label={texts.datasets.usedBy}>
-        <UsedBy users={users} />
+        {users !== null && <UsedBy users={users} />}
       </td>
       <td role="cell" class="actions">
         <Button
           class="ghost square"
           icon="trash"
-          refusal={
-            refusal ??
-            (users.length > 0 ? texts.dataset.inUse(users.slice(0, 3).map((user) => user.description)) : null)
-          }
+          refusal={refusal ?? usersRefusal(users?.map((user) => user.description) ?? null)}
           aria-label={texts.datasets.deleteLabel(dataset.name)}
           onClick={onDelete}
         />

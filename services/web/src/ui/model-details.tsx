@@ -1,13 +1,15 @@
 /** What a model was made from, what it cost, and what happened to it. */
 import type { JSX } from "preact";
-import type { DatasetView, JobView, ModelEvent } from "../contract";
+import type { DatasetView, JobView } from "../contract";
 import { clock, date, duration, startingModelName, stateName, whole } from "../format";
 import { ancestorsOf, childrenOf } from "../lineage";
+import { remarked } from "../notices";
 import { hashOf } from "../route";
 import { texts } from "../texts";
 import { trainingSeconds } from "../time";
-import { StateBadge } from "./bits";
-import { useNow, usePage, useProgress, useView } from "./context";
+import { Problem, StateBadge, Waiting } from "./bits";
+import { useArrivals, useNow, usePage, useProgress, useView } from "./context";
+import { useFetched } from "./fetched";
 
 export function Details({ job }: { job: JobView }): JSX.Element {
   const rows: [string, string][] = [
@@ -33,6 +35,7 @@ export function Details({ job }: { job: JobView }): JSX.Element {
       texts.model.requires,
       `${name} = ${value}`,
     ]),
+    ...remarked(job).map((notice): [string, string] => [texts.model.remarked, notice.message]),
     ...(job.approved_by === null ? [] : [[texts.model.approvedBy, job.approved_by] as [string, string]]),
   ];
   return (
@@ -227,13 +230,19 @@ export function Attempts({ job }: { job: JobView }): JSX.Element {
   );
 }
 
-/** Newest first: it may be long. */
-export function History({ events }: { events: readonly ModelEvent[] }): JSX.Element {
-  const now = usePage().ticker.now();
+/** What happened to the model, asked for whenever it changes. Newest first: it may be long. */
+export function History({ job }: { job: JobView }): JSX.Element {
+  const { api, ticker } = usePage();
+  const now = ticker.now();
+  const version = `${job.id} ${job.version} ${useArrivals()}`;
+  const { data: events, problem, again } = useFetched((signal) => api.events(job.id, signal), version);
   return (
-    <section class="card">
+    <section class="card" data-testid="history">
       <h2>{texts.model.history}</h2>
-      {events.length === 0 ? (
+      <Problem problem={problem === null ? null : texts.model.historyFailed(problem)} onRetry={again} />
+      {events === null ? (
+        problem === null && <Waiting rows={3} />
+      ) : events.length === 0 ? (
         <p class="muted">{texts.model.historyNone}</p>
       ) : (
         <div class="history" role="region" aria-label={texts.model.history} tabIndex={0}>

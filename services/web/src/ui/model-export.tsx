@@ -80,7 +80,7 @@ function withLabels(files: readonly ExportedFile[]): Offered[] {
 }
 
 function Code({ job }: { job: JobView }): JSX.Element | null {
-  const [offer] = useStartingModels(job.train_frames);
+  const { data: offer } = useStartingModels(job.train_frames);
   const [chosen, setChosen] = useState<Snippet["key"]>("ftc");
   const model = offer?.starting_models.find((each) => each.key === job.starting_model);
   const all = snippets(job, model?.input_size ?? 320);

@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { asApiError, isAbort } from "../api";
+import type { Missing } from "../checkpoints";
 import type { JobView, MetricPoint } from "../contract";
 import { csvOf, type Graph, type Group, graphsOf, type Source } from "../graphs";
 import { inOrder } from "../series";
@@ -21,11 +22,11 @@ const BOUNDED: ReadonlySet<Group> = new Set<Group>(["precision", "label", "recal
 interface Props {
   job: JobView;
   points: readonly MetricPoint[];
-  problem: string | null;
-  onRetry: () => void;
+  /** Why there are no points, where there are none. */
+  why: Missing;
 }
 
-export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
+export function Graphs({ job, points, why }: Props): JSX.Element {
   const [smoothing, setSmoothing] = useState(0);
   const [log, setLog] = useState(false);
   const [zoom, setZoom] = useState<Span | null>(null);
@@ -85,7 +86,7 @@ export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
       </section>
       {graphs.length === 0 && (
         <section class="card">
-          {job.checkpoint === null ? <p class="empty">{texts.model.noPoints}</p> : <Waiting rows={8} />}
+          {why === "asked" ? <Waiting rows={8} /> : <p class="empty">{texts.model.noPoints[why]}</p>}
         </section>
       )}
       {GROUPS.map((group) => (
@@ -99,7 +100,7 @@ export function Graphs({ job, points, problem, onRetry }: Props): JSX.Element {
           onZoom={setZoom}
         />
       ))}
-      {(graphs.length > 0 || problem !== null) && <Metrics points={points} problem={problem} onRetry={onRetry} />}
+      {graphs.length > 0 && <Metrics points={points} />}
     </>
   );
 }

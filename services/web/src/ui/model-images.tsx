@@ -48,7 +48,7 @@ export function Images({ job, points, problem, onRetry }: Props): JSX.Element {
 
 function NoneYet({ job }: { job: JobView }): JSX.Element {
   const progress = useProgress(job.id);
-  const [offer] = useStartingModels(job.train_frames);
+  const { data: offer } = useStartingModels(job.train_frames);
   return (
     <section class="card empty" data-testid="no-pictures">
       <p>{sentence()}</p>

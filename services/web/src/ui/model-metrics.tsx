@@ -5,26 +5,12 @@ import { metric } from "../format";
 import { metricNames } from "../series";
 import { texts } from "../texts";
 
-interface Props {
-  points: readonly MetricPoint[];
-  problem: string | null;
-  onRetry: () => void;
-}
-
-export function Metrics({ points, problem, onRetry }: Props): JSX.Element {
+export function Metrics({ points }: { points: readonly MetricPoint[] }): JSX.Element {
   const latest = points.at(-1);
   const best = points.findLast((point) => point.best);
   return (
     <section class="card" data-testid="metrics">
       <h2>{texts.model.metrics}</h2>
-      {problem !== null && (
-        <p class="field-error" role="alert">
-          {texts.model.metricsFailed(problem)}{" "}
-          <button type="button" class="button" onClick={onRetry}>
-            {texts.model.retry}
-          </button>
-        </p>
-      )}
       {latest === undefined ? (
         <p class="muted">{texts.model.metricsNone}</p>
       ) : (

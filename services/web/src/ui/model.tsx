@@ -2,15 +2,17 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { asApiError, isAbort } from "../api";
-import { type JobView, type MetricPoint, type ModelEvent, TERMINAL } from "../contract";
+import { type Missing, missing } from "../checkpoints";
+import type { JobView, MetricPoint } from "../contract";
 import { duration, metric, precision, whole } from "../format";
+import { isNews, prominent } from "../notices";
 import { hashOf, MODEL_TABS, type ModelTab } from "../route";
 import { MAP, MAP_50, inOrder, lossChart, precisionChart } from "../series";
 import { texts } from "../texts";
 import { steps, trainingSeconds } from "../time";
-import { Icon, StateBadge, StepBar, TrainingTime, Waiting } from "./bits";
+import { Icon, Problem, StateBadge, StepBar, TrainingTime, Waiting } from "./bits";
 import { Chart } from "./chart";
-import { useNow, usePage, useProgress, useView } from "./context";
+import { useArrivals, useNow, usePage, useProgress, useView } from "./context";
 import { Explanation } from "./explain";
 import { lazy } from "./lazy";
 import { Attempts, Details, History, Lineage, Minutes, Pools } from "./model-details";
@@ -28,11 +30,13 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
   const job = useView((view) => view.state.models.get(id));
   const known = useView((view) => view.state.position !== null);
   const metrics = useView((view) => view.state.metrics.get(id));
-  const { problem, again } = useMetrics(id);
-  const history = useHistory(id, job?.version);
+  const asked = useMetrics(id);
+  const { problem, again } = asked;
   const points = useMemo(() => inOrder(metrics), [metrics]);
+  const told = problem === null ? null : texts.model.metricsFailed(problem);
 
   if (job === undefined) return <Absent waiting={!known} />;
+  const why = missing(job, asked);
   return (
     <article class="model" data-testid="model-page" data-model-id={id}>
       <Back />
@@ -48,7 +52,7 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
         <ModelToolbar selected={[job]} onPage />
       </header>
       <Reasons job={job} />
-      <Figures job={job} points={points} />
+      <Figures job={job} points={points} why={why} />
       <TabBar
         label={texts.model.tabsLabel}
         tabs={MODEL_TABS.map((each) => ({
@@ -60,11 +64,12 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
       />
       {tab === "details" && (
         <>
-          <Charts job={job} points={points} />
+          <Problem problem={told} onRetry={again} />
+          <Charts job={job} points={points} why={why} />
           <div class="columns">
             <div class="column">
               <Attempts job={job} />
-              <History events={history} />
+              <History job={job} />
             </div>
             <div class="column">
               <Minutes job={job} />
@@ -75,7 +80,12 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
           </div>
         </>
       )}
-      {tab === "graphs" && <Graphs job={job} points={points} problem={problem} onRetry={again} />}
+      {tab === "graphs" && (
+        <>
+          <Problem problem={told} onRetry={again} />
+          <Graphs job={job} points={points} why={why} />
+        </>
+      )}
       {tab === "images" && <Images job={job} points={points} problem={problem} onRetry={again} />}
       {tab === "export" && <Export job={job} />}
       {tab === "try" && <TryIt job={job} />}
@@ -83,10 +93,19 @@ export function ModelPage({ id, tab }: { id: string; tab: ModelTab }): JSX.Eleme
   );
 }
 
-/** Fetches the metrics into the live data when the page opens and after each new snapshot; the stream adds what comes later. */
-function useMetrics(id: string): { problem: string | null; again: () => void } {
+interface Asked {
+  /** The metrics of all checkpoints until the page asked are there. */
+  known: boolean;
+  problem: string | null;
+  again: () => void;
+}
+
+/** Fetches the metrics into the live data when the page opens and with each new connection; the stream adds what comes later. */
+function useMetrics(id: string): Asked {
   const { api, live } = usePage();
   const snapshots = useView((view) => view.state.snapshots);
+  const arrivals = useArrivals();
+  const [known, setKnown] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const [tries, setTries] = useState(0);
   useEffect(() => {
@@ -95,6 +114,7 @@ function useMetrics(id: string): { problem: string | null; again: () => void } {
     api.model(id, request.signal).then(
       (answer) => {
         live.addMetrics(answer.metrics);
+        setKnown(true);
         setProblem(null);
       },
       (error: unknown) => {
@@ -102,23 +122,8 @@ function useMetrics(id: string): { problem: string | null; again: () => void } {
       },
     );
     return () => request.abort();
-  }, [api, live, id, snapshots, tries]);
-  return { problem, again: () => setTries(tries + 1) };
-}
-
-/** What happened to the model; asked again whenever the model changes. What is known stays while it is asked. */
-function useHistory(id: string, version: number | undefined): ModelEvent[] {
-  const { api } = usePage();
-  const [events, setEvents] = useState<ModelEvent[]>([]);
-  useEffect(() => {
-    if (version === undefined) return undefined;
-    const request = new AbortController();
-    api.events(id, request.signal).then(setEvents, (error: unknown) => {
-      if (!isAbort(error)) console.warn("history", error); // only the history is missing: the page says the rest
-    });
-    return () => request.abort();
-  }, [api, id, version]);
-  return events;
+  }, [api, live, id, arrivals, tries]);
+  return { known, problem, again: () => setTries(tries + 1) };
 }
 
 function Back(): JSX.Element {
@@ -143,14 +148,11 @@ function Absent({ waiting }: { waiting: boolean }): JSX.Element {
   );
 }
 
-/** Notices that nobody has to act on; all others are shown as warnings. */
-const GOOD_NEWS = new Set(["pretrained_backbone"]);
-
 function Reasons({ job }: { job: JobView }): JSX.Element | null {
   const reason = job.state === "FAILED" ? null : job.reason;
   const told = [
     ...(reason === null ? [] : [{ ...reason, tone: "tone-warn" }]),
-    ...job.notices.map((notice) => ({ ...notice, tone: GOOD_NEWS.has(notice.code) ? "tone-active" : "tone-warn" })),
+    ...prominent(job).map((notice) => ({ ...notice, tone: isNews(notice) ? "tone-active" : "tone-warn" })),
   ];
   if (told.length === 0 && job.state !== "FAILED") return null;
   return (
@@ -172,9 +174,11 @@ function Reasons({ job }: { job: JobView }): JSX.Element | null {
 interface FiguresProps {
   job: JobView;
   points: readonly MetricPoint[];
+  /** Why there are no points, where there are none. */
+  why: Missing;
 }
 
-function Figures({ job, points }: FiguresProps): JSX.Element {
+function Figures({ job, points, why }: FiguresProps): JSX.Element {
   const progress = useProgress(job.id);
   const now = useNow(job.running_since !== null);
   const count = steps(job, progress);
@@ -207,7 +211,7 @@ function Figures({ job, points }: FiguresProps): JSX.Element {
           <span class="big number">{precision(last?.evaluation[MAP_50]) ?? texts.none}</span>
           <span class="muted below">
             {last === undefined
-              ? texts.model.mapNone
+              ? texts.model.mapMissing[why]
               : texts.model.mapLatest(precision(last.evaluation[MAP]) ?? texts.none)}
           </span>
         </dd>
@@ -248,13 +252,13 @@ function metric2(value: number): string {
   return value.toFixed(2);
 }
 
-function Charts({ job, points }: FiguresProps): JSX.Element {
+function Charts({ job, points, why }: FiguresProps): JSX.Element {
   const progress = useProgress(job.id);
   const losses = useMemo(() => lossChart(points, progress), [points, progress]);
   const precisions = useMemo(() => precisionChart(points), [points]);
   const best = points.findLast((point) => point.best);
   const bestMap = precision(best?.evaluation[MAP]);
-  const empty = TERMINAL.has(job.state) ? texts.model.noPointsEver : texts.model.noPoints;
+  const empty = texts.model.noPoints[why];
   return (
     <div class="columns even">
       <Chart

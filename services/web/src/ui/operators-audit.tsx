@@ -3,17 +3,19 @@ import type { JSX } from "preact";
 import { clock } from "../format";
 import { texts } from "../texts";
 import { Empty, Problem, Waiting } from "./bits";
-import { usePage } from "./context";
-import { useFetched } from "./fetched";
+import { useArrivals, usePage } from "./context";
+import { useFollowed } from "./fetched";
 
 const SHOWN = 200;
+const EVERY_MS = 5_000;
 
 export function AuditTab(): JSX.Element {
   const { api, ticker } = usePage();
-  const { data, problem } = useFetched((signal) => api.audit(SHOWN, signal), "audit", 5_000);
+  const arrivals = useArrivals();
+  const { data, problem, since, again } = useFollowed((signal) => api.audit(SHOWN, signal), arrivals, EVERY_MS);
   return (
     <>
-      <Problem problem={problem} />
+      <Problem problem={problem} since={since} onRetry={again} />
       <section class="card" data-testid="audit">
         {data === null ? (
           <Waiting rows={4} />

@@ -7,20 +7,23 @@ import { clock, startingModelName } from "../format";
 import { texts } from "../texts";
 import { Button, Confirm, Dialog, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
-import { useNow, usePage } from "./context";
+import { useArrivals, useNow, usePage, useView } from "./context";
 import { useDraft } from "./draft";
-import { useFetched } from "./fetched";
+import { useFollowed } from "./fetched";
 import { Field } from "./field";
 
-const EVERY_MS = 3_000;
+/** Places move with the room; expected times, and jobs that contradict themselves, tell nobody. */
+const EVERY_MS = 10_000;
 
 export function QueueTab(): JSX.Element {
   const { api } = usePage();
-  const { data, problem, again } = useFetched((signal) => api.queue(signal), "queue", EVERY_MS);
+  const moved = useView(({ state }) => state.roomMoved);
+  const version = `${moved} ${useArrivals()}`;
+  const { data, problem, since, again } = useFollowed((signal) => api.queue(signal), version, EVERY_MS);
   const [ending, setEnding] = useState<QueueRow | null>(null);
   return (
     <>
-      <Problem problem={problem} />
+      <Problem problem={problem} since={since} onRetry={again} />
       {data !== null && data.unspecified.length > 0 && <Unspecified jobs={data.unspecified} onDone={again} />}
       {/* Another element once it is known what stands above it: what waits is replaced, not pushed down. */}
       <section class="card" data-testid="room-queue" key={data === null ? "unknown" : "known"}>

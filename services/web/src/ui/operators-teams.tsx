@@ -7,16 +7,21 @@ import { minutes, whole } from "../format";
 import { texts } from "../texts";
 import { Button, Problem, Waiting } from "./bits";
 import { carryOut } from "./commands";
-import { useNow, usePage } from "./context";
+import { useArrivals, useNow, usePage, useView } from "./context";
 import { CopyButton } from "./copy";
-import { useFetched } from "./fetched";
+import { useFollowed } from "./fetched";
 import { Field } from "./field";
 import { CloseTraining } from "./operators-pause";
 import { useWishKey } from "./wish-key";
 
+/** Jobs move with the room; the minutes of other teams tell nobody. */
+const EVERY_MS = 10_000;
+
 export function TeamsTab(): JSX.Element {
   const page = usePage();
-  const { data, problem, again } = useFetched((signal) => page.api.teams(signal), "teams", 5_000);
+  const moved = useView(({ state }) => state.roomMoved);
+  const version = `${moved} ${useArrivals()}`;
+  const { data, problem, since, again } = useFollowed((signal) => page.api.teams(signal), version, EVERY_MS);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const teams = data?.teams ?? [];
   const selected = teams.map((row) => row.minutes.team).filter((team) => chosen.has(team));
@@ -29,7 +34,7 @@ export function TeamsTab(): JSX.Element {
   const open = (names: string[] | null) => void carryOut(page, () => pause({ teams: names, paused: false }));
   return (
     <>
-      <Problem problem={problem} />
+      <Problem problem={problem} since={since} onRetry={again} />
       {data?.pause != null && <Everybody pause={data.pause} onOpen={() => open(null)} />}
       <div class="columns">
         <section class="card" data-testid="teams">

@@ -6,21 +6,28 @@ import { clock, size, whole } from "../format";
 import { texts } from "../texts";
 import { Button, Confirm, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
-import { useNow, usePage } from "./context";
-import { type Fetched, useFetched } from "./fetched";
+import { useArrivals, useNow, usePage, useView } from "./context";
+import { useFollowed } from "./fetched";
 
-const EVERY_MS = 3_000;
+/** What they hold moves with the room; that one falls silent tells nobody. */
+const EVERY_MS = 5_000;
+const CAPACITY_EVERY_MS = 60_000;
 const HOURS = 12;
+const NO_POINTS: readonly CapacityPoint[] = [];
 
 export function TrainersTab(): JSX.Element {
   const page = usePage();
-  const { data, problem, again } = useFetched((signal) => page.api.trainers(signal), "trainers", EVERY_MS);
-  const capacity = useFetched((signal) => page.api.capacity(HOURS, signal), "capacity", 60_000);
+  const moved = useView(({ state }) => state.roomMoved);
+  const arrivals = useArrivals();
+  const trainers = useFollowed((signal) => page.api.trainers(signal), `${moved} ${arrivals}`, EVERY_MS);
+  const capacity = useFollowed((signal) => page.api.capacity(HOURS, signal), arrivals, CAPACITY_EVERY_MS);
+  const { data, problem, since, again } = trainers;
   const [draining, setDraining] = useState<TrainerRow | null>(null);
   return (
     <>
-      <Problem problem={problem} />
-      <Capacity capacity={capacity} />
+      <Problem problem={problem} since={since} onRetry={again} />
+      <Problem problem={problem === null ? capacity.problem : null} since={capacity.since} onRetry={capacity.again} />
+      <Capacity points={capacity.data?.points ?? NO_POINTS} />
       <section class="card" data-testid="trainers">
         {data === null ? (
           <Waiting rows={3} />
@@ -121,8 +128,7 @@ function Row({ trainer, onDrain }: { trainer: TrainerRow; onDrain: () => void })
 }
 
 /** Slots and busy ones over the last hours, as two steps in one small drawing. */
-function Capacity({ capacity }: { capacity: Fetched<{ points: CapacityPoint[] }> }): JSX.Element {
-  const points = capacity.data?.points ?? [];
+function Capacity({ points }: { points: readonly CapacityPoint[] }): JSX.Element {
   const shapes = useMemo(() => areas(points), [points]);
   const last = points.at(-1);
   return (

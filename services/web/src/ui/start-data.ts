@@ -1,69 +1,87 @@
 /** What the Start Training page asks the server while somebody fills it in: models, plan, whether datasets go together. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type ApiError, asApiError, isAbort } from "../api";
 import type { DatasetView, Difference, Plan, PlanRequest, StartingModels } from "../contract";
+import { Following } from "../following";
 import { texts } from "../texts";
-import { usePage } from "./context";
+import { useArrivals, usePage, useView } from "./context";
+import { type Fetched, useFetched, useVisible } from "./fetched";
 
 const TYPING_PAUSE_MS = 250;
+/** However much moves in the room. */
+const PLAN_REST_MS = 2_000;
 
 /** The starting models with their batch sizes for so many training pictures, and the installation's limits. */
-export function useStartingModels(frames: number): [StartingModels | null, ApiError | null] {
+export function useStartingModels(frames: number): Fetched<StartingModels> {
   const { api } = usePage();
-  const [offer, setOffer] = useState<StartingModels | null>(null);
-  const [error, setError] = useState<ApiError | null>(null);
-  useEffect(() => {
-    const request = new AbortController();
-    api.startingModels(frames, request.signal).then(
-      (answer) => {
-        setOffer(answer);
-        setError(null);
-      },
-      (problem: unknown) => {
-        if (!isAbort(problem)) setError(asApiError(problem));
-      },
-    );
-    return () => request.abort();
-  }, [api, frames]);
-  return [offer, error];
+  const arrivals = useArrivals();
+  return useFetched((signal) => api.startingModels(frames, signal), `${frames} ${arrivals}`);
 }
 
 export interface Planned {
   plan: Plan | null;
+  /** The first plan for what the form says: what it proposes doesn't change under somebody's hands as the room moves. */
+  proposal: Plan | null;
   error: ApiError | null;
   /** The plan isn't (yet) for what the form says. */
   stale: boolean;
 }
 
-/** The plan for a wish (null: nothing to plan), asked shortly after the last keystroke. The last good one stays meanwhile. */
+/**
+ * The plan for a wish (null: nothing to plan), asked shortly after the last keystroke, and again when the room, the team's
+ * minutes or the connection have changed. The last good one stays meanwhile.
+ */
 export function usePlan(wish: PlanRequest | null): Planned {
   const { api } = usePage();
   const [plan, setPlan] = useState<Plan | null>(null);
+  const [proposal, setProposal] = useState<Plan | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [pending, setPending] = useState(true);
   const wanted = JSON.stringify(wish);
+  /** What the form said when nobody had typed for a moment. */
+  const [settled, setSettled] = useState<string | null>(null);
+  const first = useRef(true);
+  const room = useView(({ state }) => `${state.roomMoved} ${state.minutes?.version}`);
+  const moved = `${room} ${useArrivals()}`;
+  const visible = useVisible();
+  const newest = useRef(wish);
+  newest.current = wish;
+  const following = useMemo(
+    () =>
+      new Following<Plan | null>({
+        ask: async (signal) => (newest.current === null ? null : api.plan(newest.current, signal)),
+        told: (answer) => {
+          if (answer === null) return;
+          setPlan(answer);
+          if (first.current) setProposal(answer);
+          first.current = false;
+          setError(null);
+          setPending(false);
+        },
+        failed: (problem) => {
+          setError(asApiError(problem));
+          setPending(false);
+        },
+        restMs: PLAN_REST_MS,
+      }),
+    [api],
+  );
   useEffect(() => {
     setPending(true);
     setError(null);
-    const asked = JSON.parse(wanted) as PlanRequest | null;
-    if (asked === null) return undefined;
-    const request = new AbortController();
-    const ask = async () => {
-      try {
-        setPlan(await api.plan(asked, request.signal));
-      } catch (problem) {
-        if (isAbort(problem)) return;
-        setError(asApiError(problem));
-      }
-      setPending(false);
-    };
-    const timer = window.setTimeout(() => void ask(), TYPING_PAUSE_MS);
+    first.current = true;
+    const timer = window.setTimeout(() => setSettled(wanted), TYPING_PAUSE_MS);
     return () => {
       window.clearTimeout(timer);
-      request.abort();
+      following.stop(); // whatever is under way is for another wish
     };
-  }, [api, wanted]);
-  return { plan, error, stale: pending || error !== null };
+  }, [following, wanted]);
+  useEffect(() => {
+    if (settled !== wanted) return;
+    if (visible) following.at(moved);
+    else following.rest();
+  }, [following, settled, wanted, moved, visible]);
+  return { plan, proposal, error, stale: pending || error !== null };
 }
 
 export type Readiness =

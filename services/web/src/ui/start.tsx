@@ -7,7 +7,7 @@ import type { DatasetView, JobView, PlanRequest } from "../contract";
 import { startingModelName } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
-import { Waiting } from "./bits";
+import { Problem, Waiting } from "./bits";
 import { usePage, useView } from "./context";
 import { Field } from "./field";
 import { usePlan, useReadiness, useStartingModels } from "./start-data";
@@ -80,7 +80,9 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
   const ids = chosen.map((dataset) => dataset.id);
   const frames = chosen.reduce((sum, dataset) => sum + dataset.train_frames, parent?.train_frames ?? 0);
   const readiness = useReadiness(chosen);
-  const [offer, offerError] = useStartingModels(frames);
+  const models = useStartingModels(frames);
+  const offer = models.data;
+  const left = useView((view) => view.state.minutes?.balance_seconds);
   const model = parent?.starting_model ?? (form.startingModel || offer?.default);
   const wish = useMemo<PlanRequest | null>(() => {
     if (parent === undefined && ids.length === 0) return null;
@@ -92,13 +94,19 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
       ...(form.minutesTouched && form.maxMinutes !== "" ? { max_minutes: Number(form.maxMinutes) } : {}),
     };
   }, [parent?.id, ids.join(), model, form.steps, form.maxMinutes, form.stepsTouched, form.minutesTouched]);
-  const { plan, error: planError, stale } = usePlan(wish);
-  const { refused, sending, submit } = useSubmit(form, parent);
+  const { plan, proposal, error: planError, stale } = usePlan(wish);
+  const { refused, sending, submit } = useSubmit(form, ids.join(), parent);
   const id = useId();
 
-  const steps = form.stepsTouched ? form.steps : String(plan?.steps ?? "");
-  const maxMinutes = form.minutesTouched ? form.maxMinutes : String(plan?.default_max_minutes ?? "");
-  const problem = refused ?? planError ?? offerError;
+  // An emptied field means what stands in it in grey.
+  const usual = { steps: String(proposal?.steps ?? ""), maxMinutes: String(proposal?.default_max_minutes ?? "") };
+  const shown = {
+    steps: form.stepsTouched ? form.steps : usual.steps,
+    maxMinutes: form.minutesTouched ? form.maxMinutes : usual.maxMinutes,
+  };
+  const steps = shown.steps || usual.steps;
+  const maxMinutes = shown.maxMinutes || usual.maxMinutes;
+  const problem = refused ?? planError;
   const at = (field: string) => (problem?.field === field ? problem.message : null);
   const elsewhere = problem !== null && !FIELDS.has(problem.field ?? "") ? problem.message : null;
   const change = (changed: Partial<Form>) => setForm((before) => ({ ...before, ...changed }));
@@ -141,6 +149,10 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
             <p>{texts.start.fromParent(parent.description, startingModelName(parent.starting_model))}</p>
           ) : (
             <div class="choices starting-models" data-testid="starting-model">
+              <Problem
+                problem={models.problem === null ? null : texts.start.modelsFailed(models.problem)}
+                onRetry={models.again}
+              />
               {(offer?.starting_models ?? []).map((each) => (
                 <label key={each.key} class="choice">
                   <input
@@ -168,7 +180,11 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
           <Field
             id={`${id}s`}
             label={texts.start.steps}
-            hint={limits && texts.start.stepsHint(limits.min_steps, limits.max_steps)}
+            hint={
+              shown.steps === "" && steps !== ""
+                ? texts.start.stepsEmpty(Number(steps))
+                : limits && texts.start.stepsHint(limits.min_steps, limits.max_steps)
+            }
             error={at("steps")}
             input={
               <input
@@ -176,7 +192,8 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
                 type="number"
                 inputMode="numeric"
                 step={limits?.checkpoint_every ?? 1}
-                value={steps}
+                value={shown.steps}
+                placeholder={usual.steps}
                 onInput={(event) => change({ steps: event.currentTarget.value, stepsTouched: true })}
               />
             }
@@ -195,7 +212,7 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
             type="button"
             class="button"
             data-testid="use-recommended"
-            disabled={plan === null || Number(steps) === plan.recommended_steps}
+            disabled={plan === null || Number(shown.steps) === plan.recommended_steps}
             title={texts.start.recommendedTitle}
             onClick={() => change({ steps: String(plan?.recommended_steps ?? steps), stepsTouched: true })}
           >
@@ -206,7 +223,15 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
           id={`${id}t`}
           class="short"
           label={texts.start.maxMinutes}
-          hint={plan === null ? undefined : texts.start.maxMinutesHint(plan.minutes_left, Number(maxMinutes))}
+          hint={
+            plan === null
+              ? undefined
+              : texts.start.maxMinutesHint(
+                  (left ?? 60 * plan.minutes_left) / 60,
+                  Number(maxMinutes),
+                  shown.maxMinutes === "",
+                )
+          }
           error={at("max_minutes")}
           after={texts.start.minutes}
           input={
@@ -214,7 +239,8 @@ function StartForm({ datasets, parent }: { datasets: readonly string[]; parent: 
               data-testid="max-minutes"
               type="number"
               inputMode="numeric"
-              value={maxMinutes}
+              value={shown.maxMinutes}
+              placeholder={usual.maxMinutes}
               onInput={(event) => change({ maxMinutes: event.currentTarget.value, minutesTouched: true })}
             />
           }
@@ -268,7 +294,7 @@ interface Wanted {
 }
 
 /** Sends the wish. The page stays in use meanwhile; where it was left, the outcome is told beside what is shown then. */
-function useSubmit(form: Form, parent: JobView | undefined) {
+function useSubmit(form: Form, datasets: string, parent: JobView | undefined) {
   const page = usePage();
   const [refused, setRefused] = useState<ApiError | null>(null);
   const [sending, setSending] = useState(false);
@@ -280,7 +306,7 @@ function useSubmit(form: Form, parent: JobView | undefined) {
     },
     [],
   );
-  useEffect(() => setRefused(null), [form]);
+  useEffect(() => setRefused(null), [form, datasets]);
   const wishKey = useWishKey();
 
   const submit = async ({ datasetIds, startingModel, steps, maxMinutes }: Wanted) => {

@@ -5,7 +5,7 @@ import { clock, whole } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
 import { Empty, StateBadge, StepBar, StepCount, Problem, Waiting } from "./bits";
-import { useNow, usePage, useView } from "./context";
+import { useArrivals, useNow, usePage, useView } from "./context";
 import { useFollowed } from "./fetched";
 import "../styles/room.css";
 
@@ -14,11 +14,12 @@ const MOST_DRAWN = 48;
 
 export function RoomQueue(): JSX.Element {
   const { api } = usePage();
-  const version = useView(({ state }) => `${state.roomMoved} ${state.snapshots}`);
-  const { data, problem } = useFollowed((signal) => api.room(signal), version);
+  const moved = useView(({ state }) => state.roomMoved);
+  const version = `${moved} ${useArrivals()}`;
+  const { data, problem, since, again } = useFollowed((signal) => api.room(signal), version);
   return (
     <>
-      <Problem problem={problem} />
+      <Problem problem={problem} since={since} onRetry={again} />
       {data === null ? (
         <section class="card">
           <Waiting rows={4} />

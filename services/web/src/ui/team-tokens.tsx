@@ -10,7 +10,7 @@ import { Button, Confirm, Problem, Waiting } from "./bits";
 import { carryOut } from "./commands";
 import { useNow, usePage } from "./context";
 import { CopyButton } from "./copy";
-import { useFetched } from "./fetched";
+import { useFollowed } from "./fetched";
 import { Field } from "./field";
 import { useWishKey } from "./wish-key";
 import "../styles/tokens.css";
@@ -35,11 +35,7 @@ function givable(role: Session["role"] | undefined): readonly Role[] {
 export function Tokens({ version }: { version: string }): JSX.Element {
   const page = usePage();
   const { api, session } = page;
-  const { data, problem, again } = useFetched(
-    (signal) => api.tokens(signal),
-    `${session?.name} ${version}`,
-    REFRESH_MS,
-  );
+  const { data, problem, since, again } = useFollowed((signal) => api.tokens(signal), version, REFRESH_MS);
   const [made, setMade] = useState<TokenAnswer | null>(null);
   const [ending, setEnding] = useState<TokenView | null>(null);
   const heading = useRef<HTMLHeadingElement>(null);
@@ -62,7 +58,7 @@ export function Tokens({ version }: { version: string }): JSX.Element {
         {data !== null && <span class="muted small-text number">{WORDS.count(data.live, data.limit)}</span>}
       </header>
       <p class="muted small-text">{roles.length === 0 ? WORDS.hintViewer : WORDS.hint}</p>
-      <Problem problem={problem} />
+      <Problem problem={problem} since={since} onRetry={again} />
       {data === null ? (
         problem === null && <Waiting rows={2} />
       ) : data.tokens.length === 0 ? (

@@ -60,10 +60,10 @@ function MinutesTab(): JSX.Element {
   const { api, session } = usePage();
   // Changes with the minutes, and when somebody changed the team's people or tokens.
   const version = useView((view) => `${view.state.minutes?.version} ${view.state.snapshots}`);
-  const { data, problem, again, put } = useFetched((signal) => api.team(signal), version);
+  const { data, problem, since, again, put } = useFetched((signal) => api.team(signal), version);
   return (
     <>
-      <Problem problem={problem} />
+      <Problem problem={problem} since={since} onRetry={again} />
       {data === null ? (
         <section class="card">
           <Waiting rows={5} />
@@ -77,7 +77,7 @@ function MinutesTab(): JSX.Element {
             <div class="column">
               {data.reservations.length > 0 && <Reservations reservations={data.reservations} />}
               <Members answer={data} mentor={isMentor(session?.role)} onChanged={again} onTeam={put} />
-              <Tokens version={version} />
+              <Tokens key={session?.name} version={version} />
             </div>
           </div>
         </>
