@@ -828,6 +828,8 @@ export const texts = {
     reason: "Reason",
     reasonHint: "The team sees it.",
     reasonMissing: "Give the team a reason.",
+    forRoom: "Waiting for room",
+    forRoomHint: "They aren’t in the queue, but join it by themselves as soon as they may.",
     unspecified: "Jobs that contradict themselves",
     unspecifiedHint: "Queue one again from its last checkpoint, or end it: its minutes are settled then.",
     requeue: "Queue again",

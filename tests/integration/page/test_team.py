@@ -135,6 +135,13 @@ class TestOperators:
         page.get_by_test_id("end-reason").fill("The lab closes")
         page.get_by_test_id("end-confirm").click()
         expect(row).to_have_count(0, timeout=SOON)
+        later = room.do(room.scenes.try_again_later("Whenever there is room"))
+        room.do(room.platform.api("POST", f"/jobs/{later}/retry", {"when_room": True}))
+        waits = page.get_by_test_id("for-room").get_by_role("listitem").filter(has_text="Whenever there is room")
+        waits.get_by_role("button", name="End").click(timeout=2 * SOON)
+        page.get_by_test_id("end-reason").fill("Not today")
+        page.get_by_test_id("end-confirm").click()
+        expect(waits).to_have_count(0, timeout=SOON)
         with browser.new_context() as context, open_page(context, doors["viewer"].url) as theirs:
             theirs.goto(f"{theirs.url.split('#')[0]}#/models/{job_id}")
             expect(theirs.get_by_test_id("notices")).to_contain_text(

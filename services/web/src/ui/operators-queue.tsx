@@ -15,12 +15,15 @@ import { Field } from "./field";
 /** Places move with the room; expected times, and jobs that contradict themselves, tell nobody. */
 const EVERY_MS = 10_000;
 
+/** Whom an operator is about to end. */
+type Ending = Pick<HeldJobRow, "job_id" | "team" | "description">;
+
 export function QueueTab(): JSX.Element {
   const { api } = usePage();
   const moved = useView(({ state }) => state.roomMoved);
   const version = `${moved} ${useArrivals()}`;
   const { data, problem, since, again } = useFollowed((signal) => api.queue(signal), version, EVERY_MS);
-  const [ending, setEnding] = useState<QueueRow | null>(null);
+  const [ending, setEnding] = useState<Ending | null>(null);
   return (
     <>
       <Problem problem={problem} since={since} onRetry={again} />
@@ -48,13 +51,19 @@ export function QueueTab(): JSX.Element {
             </thead>
             <tbody role="rowgroup">
               {data.queue.map((row) => (
-                <Row key={row.place.job_id} row={row} onDone={again} onEnd={() => setEnding(row)} />
+                <Row
+                  key={row.place.job_id}
+                  row={row}
+                  onDone={again}
+                  onEnd={() => setEnding({ ...row, job_id: row.place.job_id })}
+                />
               ))}
             </tbody>
           </table>
         )}
       </section>
-      {ending !== null && <EndJob row={ending} onDone={again} onClose={() => setEnding(null)} />}
+      {data !== null && data.for_room.length > 0 && <ForRoom jobs={data.for_room} onEnd={setEnding} />}
+      {ending !== null && <EndJob job={ending} onDone={again} onClose={() => setEnding(null)} />}
     </>
   );
 }
@@ -146,7 +155,26 @@ function Row({ row, onDone, onEnd }: { row: QueueRow; onDone: () => void; onEnd:
   );
 }
 
-function EndJob({ row, onDone, onClose }: { row: QueueRow; onDone: () => void; onClose: () => void }): JSX.Element {
+function ForRoom({ jobs, onEnd }: { jobs: readonly HeldJobRow[]; onEnd: (job: Ending) => void }): JSX.Element {
+  return (
+    <section class="card pad" data-testid="for-room">
+      <h2>{texts.operators.forRoom}</h2>
+      <p class="muted small-text">{texts.operators.forRoomHint}</p>
+      <ul class="files wraps">
+        {jobs.map((job) => (
+          <li key={job.job_id}>
+            <span class="grow">
+              {job.team} · {job.description}
+            </span>
+            <Button onClick={() => onEnd(job)}>{texts.operators.end}</Button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function EndJob({ job, onDone, onClose }: { job: Ending; onDone: () => void; onClose: () => void }): JSX.Element {
   const { api } = usePage();
   const [reason, setReason] = useState("");
   const [error, setError] = useState<string | null>(null);
@@ -154,7 +182,7 @@ function EndJob({ row, onDone, onClose }: { row: QueueRow; onDone: () => void; o
     event.preventDefault();
     if (reason.trim() === "") return setError(texts.operators.reasonMissing);
     try {
-      await api.cancelJob(row.place.job_id, reason.trim());
+      await api.cancelJob(job.job_id, reason.trim());
     } catch (problem) {
       return setError(asApiError(problem).message);
     }
@@ -162,7 +190,7 @@ function EndJob({ row, onDone, onClose }: { row: QueueRow; onDone: () => void; o
     onClose();
   };
   return (
-    <Dialog title={texts.operators.endTitle(row.description, row.team)} onClose={onClose} class="small">
+    <Dialog title={texts.operators.endTitle(job.description, job.team)} onClose={onClose} class="small">
       <form onSubmit={(event) => void submit(event)} noValidate>
         <div class="dialog-text">
           <Field
