@@ -184,6 +184,7 @@ def test_signing_out_and_in_reaches_every_tab_and_leaves_nothing_to_the_next_tea
         first, second = _tab(context, url), _tab(context, url)
         second.goto(f"{url}/#/models/{job_id}")
         expect(second).to_have_title("Left behind · Trainyard")
+        first.bring_to_front()  # behind another one, each click waits a second for a frame
         _import(first, write_zip(tmp_path / "Behind.zip", frames(12)))
         answers = _held(first, "**/api/jobs/*/retry")
         _section(first, "Models")
