@@ -121,19 +121,21 @@ async def _mischief(room: Room) -> None:
 
 async def _ended(database: Database, count: int, seconds: float) -> None:
     """Until so many jobs have ended."""
-    over = {"view.state": {"$in": sorted(TERMINAL - {JobState.TRY_AGAIN_LATER})}}
+    ended = {"view.state": {"$in": sorted(TERMINAL - {JobState.TRY_AGAIN_LATER})}}
+    # Stop was pressed while it waited for room.
+    given_up = {"view.state": JobState.TRY_AGAIN_LATER, "view.when_room": False}
 
     async def look() -> bool:
         await asyncio.sleep(0.4)
         try:
-            return bool(await database["jobs"].count_documents(over) >= count)
+            return bool(await database["jobs"].count_documents({"$or": [ended, given_up]}) >= count)
         except OUTAGES:
             return False
 
     try:
         await until(look, seconds)
     except TimeoutError:
-        left = database["jobs"].find({"view.state": {"$nin": over["view.state"]["$in"]}}, {"ledger": 0, "outbox": 0})
+        left = database["jobs"].find({"$nor": [ended, given_up]}, {"ledger": 0, "outbox": 0})
         raise AssertionError(f"stuck: {[document['view'] async for document in left]}") from None
 
 
@@ -160,7 +162,7 @@ def _wrong_ends(orders: Sequence[Asked], jobs: dict[str, Job]) -> list[str]:
         limited = asked.body["max_minutes"] == 1
         right = {JobState.STOPPED if limited else JobState.SUCCEEDED}
         if asked.stopped:
-            right |= {JobState.STOPPED, JobState.CANCELED}
+            right |= {JobState.STOPPED, JobState.CANCELED, JobState.TRY_AGAIN_LATER}
         if view.state not in right:
             found.append(f"job {view.id} is {view.state}, not one of {sorted(right)}: {view.reason}")
         step = 0 if view.checkpoint is None else view.checkpoint.step
@@ -168,9 +170,9 @@ def _wrong_ends(orders: Sequence[Asked], jobs: dict[str, Job]) -> list[str]:
             found.append(f"job {view.id} succeeded at step {step} of {view.steps_requested}")
         if limited and not asked.stopped and step != STEPS_A_MINUTE:
             found.append(f"job {view.id} was stopped by its time limit at step {step}, not {STEPS_A_MINUTE}")
-        if (view.state is JobState.CANCELED) != (step == 0):
+        if (view.state in {JobState.CANCELED, JobState.TRY_AGAIN_LATER}) != (step == 0):
             found.append(f"job {view.id} is {view.state} with a checkpoint of step {step}")
-        if view.used_seconds != int(step * STEP_CHARGE) or view.trainer is not None:
+        if (view.used_seconds or 0) != int(step * STEP_CHARGE) or view.trainer is not None:
             found.append(
                 f"job {view.id} at step {step} was charged {view.used_seconds} s; its trainer is {view.trainer}"
             )
