@@ -4,18 +4,19 @@ import type { DatasetView, JobView } from "../contract";
 import { texts } from "../texts";
 import type { Page } from "./context";
 
-export async function stopModel(page: Page, job: JobView): Promise<void> {
-  await carryOut(page, async () => page.live.addModel(await page.api.stopJob(job.id)));
+/** Also ends that a job queues by itself. True where the server has taken it. */
+export async function stopModel(page: Page, job: JobView): Promise<boolean> {
+  return carryOut(page, async () => page.live.addModel(await page.api.stopJob(job.id)));
 }
 
-/** Tries admission again; `whenRoom` lets it go on trying by itself, or ends that. True where the server has taken it. */
+/** Tries admission again; `whenRoom` lets it go on trying by itself. True where the server has taken it. */
 export async function retryModel(page: Page, job: JobView, whenRoom: boolean): Promise<boolean> {
   return carryOut(page, async () => {
     const now = await page.api.retryJob(job.id, whenRoom);
     page.live.addModel(now);
     if (now.state !== "TRY_AGAIN_LATER") page.tell("good", texts.start.started(now.description));
     else if (whenRoom) page.tell("good", texts.models.waitsForRoom(now.description));
-    else if (!job.when_room) page.tell("bad", texts.start.tryLater(now.description, now.reason?.message ?? ""));
+    else page.tell("bad", texts.start.tryLater(now.description, now.reason?.message ?? ""));
   });
 }
 

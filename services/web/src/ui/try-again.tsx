@@ -5,7 +5,7 @@ import { approveRefusal, roleRefusal } from "../actions";
 import type { JobView } from "../contract";
 import { texts } from "../texts";
 import { Button } from "./bits";
-import { approveModel, retryModel } from "./commands";
+import { approveModel, retryModel, stopModel } from "./commands";
 import { usePage } from "./context";
 
 export function TryAgain({ job }: { job: JobView }): JSX.Element | null {
@@ -15,7 +15,9 @@ export function TryAgain({ job }: { job: JobView }): JSX.Element | null {
   useEffect(() => setWanted(null), [job.version]);
   const keepTrying = async (whenRoom: boolean) => {
     setWanted(whenRoom);
-    if (!(await retryModel(page, job, whenRoom))) setWanted(null);
+    // Not tried once more: whoever takes the tick away doesn't want it to start.
+    const taken = whenRoom ? retryModel(page, job, true) : stopModel(page, job);
+    if (!(await taken)) setWanted(null);
   };
   if (job.state !== "TRY_AGAIN_LATER") return null;
   const refusal = roleRefusal(page.session?.role);
