@@ -203,7 +203,11 @@ class RabbitBus:
 
     async def _open_channel(self, *, on_return_raises: bool) -> AbstractRobustChannel:
         assert self._connection is not None, "connect() first"
-        channel = self._connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
+        try:
+            channel = self._connection.channel(publisher_confirms=True, on_return_raises=on_return_raises)
+        except RuntimeError as error:
+            # The client's word for a connection that it is making again.
+            raise ConnectionError("the connection to the broker is being made again") from error
         await channel.initialize()
         return channel
 

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import aio_pika
+import msgspec
 import pytest
 from aio_pika.exceptions import ChannelPreconditionFailed
 from structlog.testing import capture_logs
@@ -70,6 +71,12 @@ async def test_a_broker_that_is_killed_loses_nothing_that_it_confirmed(
     assert before > 50
     with pytest.raises(Retry, match=r"the broker did not take training\.accepted\.v1"):
         await bus.publish(message(-1))
+    # Nor a command for a trainer that was told nothing yet: its channel can't be opened.
+    stop_it = msgspec.structs.replace(message(-2), body=JobStop(reason="user"))
+    with pytest.raises(
+        Retry, match=r"job\.stop\.v2: ConnectionError\('the connection to the broker is being made again"
+    ):
+        await bus.command(trainer_queue("gpu-2").name, stop_it)
     await asyncio.to_thread(private_rabbitmq.restart)
     await eventually(lambda: bus.connected and len(confirmed) > before + 50)
     stop.set()
