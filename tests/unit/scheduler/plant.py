@@ -390,3 +390,13 @@ def _dataset(name: str) -> DatasetView:
         bytes=1,
         prefix=f"datasets/{name}",
     )
+
+
+def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A scene from its beginning to its end, in virtual time; nothing of it may be left."""
+    loop = a_loop()
+    try:
+        loop.run_until_complete(scene())
+    finally:
+        loop.run_until_complete(nothing_left())
+        loop.close()

@@ -126,6 +126,16 @@ def ended(
     )
 
 
+def done(step: int = 200) -> Job:
+    """A job that has made all its steps."""
+    return facts.ended(with_checkpoint(running(), step), 1, ended("succeeded", step), after(99)).job
+
+
+def tail(job: Job) -> tuple[JobState, int, int | None, int | None]:
+    """State, sum of its lines, and what it used and gave back."""
+    return job.view.state, budget.balance(job.ledger), job.view.used_seconds, job.view.refunded_seconds
+
+
 def trainer(name: str = "t1", **fields: object) -> Trainer:
     """A live CPU trainer with one slot."""
     plain = Trainer(id=name, slots=1, accelerator="cpu", device="CPU", memory_bytes=24 << 30, seen_at=NOW)

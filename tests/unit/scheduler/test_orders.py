@@ -19,20 +19,16 @@ from tests.unit.scheduler.samples import (
     WHY,
     after,
     checkpointed,
-    ended,
+    done,
     in_state,
     lost,
     preparing,
     queued,
     running,
     stopping,
+    tail,
     with_checkpoint,
 )
-
-
-def done(step: int = 200) -> Job:
-    """A job that has made all its steps."""
-    return facts.ended(with_checkpoint(running(), step), 1, ended("succeeded", step), after(99)).job
 
 
 def stop_requested(job: Job | None = None) -> Job:
@@ -41,11 +37,6 @@ def stop_requested(job: Job | None = None) -> Job:
 
 def paused(job: Job | None = None) -> Job:
     return orders.pause(job or running(), 1, after(20), WHY).job
-
-
-def tail(job: Job) -> tuple[JobState, int, int | None, int | None]:
-    """State, sum of its lines, and what it used and gave back."""
-    return job.view.state, budget.balance(job.ledger), job.view.used_seconds, job.view.refunded_seconds
 
 
 # --- assign --------------------------------------------------------------------------------------------------------------

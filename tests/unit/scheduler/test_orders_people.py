@@ -20,13 +20,14 @@ from tests.unit.scheduler.samples import (
     RESERVED,
     WHY,
     after,
-    ended,
+    done,
     in_state,
     lost,
     preparing,
     queued,
     running,
     started,
+    tail,
     with_checkpoint,
 )
 
@@ -46,16 +47,6 @@ def later(*, when_room: bool = False, **fields: object) -> Job:
         when_room=when_room,
     )
     return replace(job, view=view, ledger=[], to_release=not when_room, **fields)
-
-
-def done(step: int = 200) -> Job:
-    """A job that has made all its steps."""
-    return facts.ended(with_checkpoint(running(), step), 1, ended("succeeded", step), after(99)).job
-
-
-def tail(job: Job) -> tuple[JobState, int, int | None, int | None]:
-    """State, sum of its lines, and what it used and gave back."""
-    return job.view.state, budget.balance(job.ledger), job.view.used_seconds, job.view.refunded_seconds
 
 
 # --- stop and delete -----------------------------------------------------------------------------------------------------

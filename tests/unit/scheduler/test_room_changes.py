@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from services.scheduler.settings import SchedulerSettings
 from shared.contract.jobs import JobState
 from shared.contract.starting_models import Accelerator
 from tests.unit.scheduler.crew import Crew
-from tests.unit.scheduler.plant import SECRET, Plant, a_loop, nothing_left, patched
+from tests.unit.scheduler.plant import SECRET, Plant, patched, play
 from tests.unit.scheduler.watch import Complaints, Watch
 
 SETTINGS: dict[str, Any] = {
@@ -66,16 +66,6 @@ class Room:
         """A job as it was last written."""
         (found,) = (job for job in self.watch.jobs() if job.view.id == job_id)
         return found
-
-
-def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """From its beginning to its end."""
-    loop = a_loop()
-    try:
-        loop.run_until_complete(scene())
-    finally:
-        loop.run_until_complete(nothing_left())
-        loop.close()
 
 
 def code_of(job: Job) -> str | None:

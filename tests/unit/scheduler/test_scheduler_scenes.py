@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from services.scheduler.settings import SchedulerSettings
 from shared.runtime import auth
 from tests.unit.scheduler.crew import Crew
 from tests.unit.scheduler.people import People
-from tests.unit.scheduler.plant import SECRET, Plant, a_loop, nothing_left, patched
+from tests.unit.scheduler.plant import SECRET, Plant, patched, play
 from tests.unit.scheduler.watch import Complaints, Watch
 
 SETTINGS: dict[str, Any] = {
@@ -40,16 +40,6 @@ class Stage:
         self.crew = Crew(self.plant)
         self.watch = Watch(self.plant, self.crew)
         self.people = People(self.plant, self.watch)
-
-
-def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """From its beginning to its end."""
-    loop = a_loop()
-    try:
-        loop.run_until_complete(scene())
-    finally:
-        loop.run_until_complete(nothing_left())
-        loop.close()
 
 
 @pytest.mark.parametrize("away", [10.0 + 0.5 * number for number in range(12)])
