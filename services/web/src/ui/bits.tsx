@@ -218,23 +218,53 @@ export function Confirm({
   return (
     <Dialog title={title} onClose={onClose} class="small">
       <p class="dialog-text">{text}</p>
-      <footer class="dialog-foot">
-        <button type="button" class="button" onClick={onClose}>
-          {keep}
-        </button>
-        <button
-          type="button"
-          class={danger === true ? "button danger" : "button primary"}
-          data-testid="confirm-button"
-          onClick={() => {
-            onClose();
-            onConfirm();
-          }}
-        >
-          {action}
-        </button>
-      </footer>
+      <DialogFoot
+        keep={keep}
+        action={action}
+        danger={danger}
+        onConfirm={() => {
+          onClose();
+          onConfirm();
+        }}
+        onClose={onClose}
+      />
     </Dialog>
+  );
+}
+
+interface DialogFootProps {
+  action: string;
+  keep?: string;
+  danger?: boolean | undefined;
+  testId?: string;
+  /** Without it the button sends the form that it stands in. */
+  onConfirm?: () => void;
+  onClose: () => void;
+}
+
+/** The two ways out of a question. */
+export function DialogFoot({
+  action,
+  keep = texts.cancel,
+  danger,
+  testId = "confirm-button",
+  onConfirm,
+  onClose,
+}: DialogFootProps): JSX.Element {
+  return (
+    <footer class="dialog-foot">
+      <button type="button" class="button" onClick={onClose}>
+        {keep}
+      </button>
+      <button
+        type={onConfirm === undefined ? "submit" : "button"}
+        class={danger === true ? "button danger" : "button primary"}
+        data-testid={testId}
+        onClick={onConfirm}
+      >
+        {action}
+      </button>
+    </footer>
   );
 }
 

@@ -70,6 +70,12 @@ export function useArrivals(): string {
   return useView(({ state, arrivals }) => `${state.snapshots} ${arrivals}`);
 }
 
+/** Changes with each of these, and when what runs or waits in the room has moved. */
+export function useRoomVersion(): string {
+  const moved = useView(({ state }) => state.roomMoved);
+  return `${moved} ${useArrivals()}`;
+}
+
 /** The newest figures of a running model; they stand still while the component is out of sight. */
 export function useProgress(id: string): Progress | undefined {
   const { live } = usePage();

@@ -4,7 +4,7 @@ import { useId, useState } from "preact/hooks";
 import { type ApiError, asApiError } from "../api";
 import type { PauseRequest } from "../contract";
 import { texts } from "../texts";
-import { Dialog } from "./bits";
+import { Dialog, DialogFoot } from "./bits";
 import { Field } from "./field";
 
 interface Props {
@@ -64,14 +64,11 @@ export function CloseTraining({ teams, onPause, onClose }: Props): JSX.Element {
             }
           />
         </div>
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={onClose}>
-            {texts.cancel}
-          </button>
-          <button type="submit" class="button danger" data-testid="confirm-button">
-            {teams === null ? texts.operators.pauseAll : texts.operators.pause}
-          </button>
-        </footer>
+        <DialogFoot
+          action={teams === null ? texts.operators.pauseAll : texts.operators.pause}
+          danger
+          onClose={onClose}
+        />
       </form>
     </Dialog>
   );

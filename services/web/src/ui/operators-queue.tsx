@@ -5,9 +5,9 @@ import { asApiError } from "../api";
 import type { HeldJobRow, QueueRow } from "../contract";
 import { clock, startingModelName } from "../format";
 import { texts } from "../texts";
-import { Button, Confirm, Dialog, Empty, Problem, StateBadge, Waiting } from "./bits";
+import { Button, Confirm, Dialog, DialogFoot, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
-import { useArrivals, useNow, usePage, useView } from "./context";
+import { useNow, usePage, useRoomVersion } from "./context";
 import { useDraft } from "./draft";
 import { useFollowed } from "./fetched";
 import { Field } from "./field";
@@ -20,8 +20,7 @@ type Ending = Pick<HeldJobRow, "job_id" | "team" | "description">;
 
 export function QueueTab(): JSX.Element {
   const { api } = usePage();
-  const moved = useView(({ state }) => state.roomMoved);
-  const version = `${moved} ${useArrivals()}`;
+  const version = useRoomVersion();
   const { data, problem, since, again } = useFollowed((signal) => api.queue(signal), version, EVERY_MS);
   const [ending, setEnding] = useState<Ending | null>(null);
   return (
@@ -208,14 +207,7 @@ function EndJob({ job, onDone, onClose }: { job: Ending; onDone: () => void; onC
             }
           />
         </div>
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={onClose}>
-            {texts.cancel}
-          </button>
-          <button type="submit" class="button danger" data-testid="end-confirm">
-            {texts.operators.end}
-          </button>
-        </footer>
+        <DialogFoot action={texts.operators.end} danger testId="end-confirm" onClose={onClose} />
       </form>
     </Dialog>
   );

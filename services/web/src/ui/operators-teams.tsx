@@ -7,7 +7,7 @@ import { minutes, whole } from "../format";
 import { texts } from "../texts";
 import { Button, Problem, Waiting } from "./bits";
 import { carryOut } from "./commands";
-import { useArrivals, useNow, usePage, useView } from "./context";
+import { useNow, usePage, useRoomVersion } from "./context";
 import { CopyButton } from "./copy";
 import { useFollowed } from "./fetched";
 import { Field } from "./field";
@@ -19,8 +19,7 @@ const EVERY_MS = 10_000;
 
 export function TeamsTab(): JSX.Element {
   const page = usePage();
-  const moved = useView(({ state }) => state.roomMoved);
-  const version = `${moved} ${useArrivals()}`;
+  const version = useRoomVersion();
   const { data, problem, since, again } = useFollowed((signal) => page.api.teams(signal), version, EVERY_MS);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const teams = data?.teams ?? [];

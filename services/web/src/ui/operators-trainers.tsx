@@ -6,7 +6,7 @@ import { clock, size, whole } from "../format";
 import { texts } from "../texts";
 import { Button, Confirm, Empty, Problem, StateBadge, Waiting } from "./bits";
 import { carryOut } from "./commands";
-import { useArrivals, useNow, usePage, useView } from "./context";
+import { useArrivals, useNow, usePage, useRoomVersion } from "./context";
 import { useFollowed } from "./fetched";
 
 /** What they hold moves with the room; that one falls silent tells nobody. */
@@ -17,10 +17,8 @@ const NO_POINTS: readonly CapacityPoint[] = [];
 
 export function TrainersTab(): JSX.Element {
   const page = usePage();
-  const moved = useView(({ state }) => state.roomMoved);
-  const arrivals = useArrivals();
-  const trainers = useFollowed((signal) => page.api.trainers(signal), `${moved} ${arrivals}`, EVERY_MS);
-  const capacity = useFollowed((signal) => page.api.capacity(HOURS, signal), arrivals, CAPACITY_EVERY_MS);
+  const trainers = useFollowed((signal) => page.api.trainers(signal), useRoomVersion(), EVERY_MS);
+  const capacity = useFollowed((signal) => page.api.capacity(HOURS, signal), useArrivals(), CAPACITY_EVERY_MS);
   const { data, problem, since, again } = trainers;
   const [draining, setDraining] = useState<TrainerRow | null>(null);
   return (

@@ -4,7 +4,7 @@ import { type ApiError, asApiError, isAbort } from "../api";
 import type { DatasetView, Difference, Plan, PlanRequest, StartingModels } from "../contract";
 import { Following } from "../following";
 import { texts } from "../texts";
-import { useArrivals, usePage, useView } from "./context";
+import { useArrivals, usePage, useRoomVersion, useView } from "./context";
 import { type Fetched, useFetched, useVisible } from "./fetched";
 
 const TYPING_PAUSE_MS = 250;
@@ -41,8 +41,8 @@ export function usePlan(wish: PlanRequest | null): Planned {
   /** What the form said when nobody had typed for a moment. */
   const [settled, setSettled] = useState<string | null>(null);
   const first = useRef(true);
-  const room = useView(({ state }) => `${state.roomMoved} ${state.minutes?.version}`);
-  const moved = `${room} ${useArrivals()}`;
+  const minutes = useView(({ state }) => state.minutes?.version);
+  const moved = `${useRoomVersion()} ${minutes}`;
   const visible = useVisible();
   const newest = useRef(wish);
   newest.current = wish;

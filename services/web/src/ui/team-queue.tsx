@@ -5,7 +5,7 @@ import { clock, whole } from "../format";
 import { hashOf } from "../route";
 import { texts } from "../texts";
 import { Empty, StateBadge, StepBar, StepCount, Problem, Waiting } from "./bits";
-import { useArrivals, useNow, usePage, useView } from "./context";
+import { useNow, usePage, useRoomVersion, useView } from "./context";
 import { useFollowed } from "./fetched";
 import "../styles/room.css";
 
@@ -14,8 +14,7 @@ const MOST_DRAWN = 48;
 
 export function RoomQueue(): JSX.Element {
   const { api } = usePage();
-  const moved = useView(({ state }) => state.roomMoved);
-  const version = `${moved} ${useArrivals()}`;
+  const version = useRoomVersion();
   const { data, problem, since, again } = useFollowed((signal) => api.room(signal), version);
   return (
     <>
