@@ -30,7 +30,7 @@ def test_metrics_that_are_on_their_way_or_cannot_be_had_are_not_said_to_be_none(
     problem = page.get_by_test_id("problem")
     expect(problem).to_contain_text("The metrics couldn’t be fetched", timeout=SOON)
     expect(detail.get_by_text("It made no checkpoint.")).to_have_count(0)
-    page.get_by_role("link", name="Graphs").click()
+    detail.get_by_role("navigation").get_by_role("link", name="Graphs").click()
     expect(problem).to_contain_text("The metrics couldn’t be fetched")
     expect(page.locator(".waiting")).to_have_count(0)
     page.unroute(f"**/api/models/{model}")

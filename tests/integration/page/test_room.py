@@ -29,7 +29,7 @@ def test_the_whole_queue_is_seen_live_without_who_and_what_of_others(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/api/queue") else None)
     page.get_by_role("navigation").get_by_role("link", name="Team").first.click()
-    page.get_by_role("link", name="The room’s queue").click()
+    page.get_by_role("main").get_by_role("navigation").get_by_role("link", name="The room’s queue").click()
     expect(page.get_by_test_id("room-summary")).to_contain_text("busy", timeout=SOON)
     runs, waits = page.get_by_test_id("room-running"), page.get_by_test_id("room-waiting")
     own = runs.locator("tr.own").filter(has_text="Runs")

@@ -24,6 +24,11 @@ def _section(page: Page, name: str) -> None:
     page.get_by_role("navigation").get_by_role("link", name=name).first.click()
 
 
+def _tab(page: Page, name: str) -> Locator:
+    """A tab of the page's, not a model of that name on the page that is being left."""
+    return page.get_by_role("main").get_by_role("navigation").get_by_role("link", name=name, exact=True)
+
+
 def _expect_within(part: Locator, width: int) -> None:
     """The part is on a window of that width, without scrolling it or anything in it sideways."""
     expect(part).to_be_visible(timeout=SOON)
@@ -103,10 +108,10 @@ class TestOperators:
     ) -> None:
         job_id = room.do(room.scenes.queued("In the way"))
         _section(page, "Operators")
-        page.get_by_role("link", name="Queue").click()
+        _tab(page, "Queue").click()
         row = page.get_by_test_id("queue-row").filter(has_text="In the way")
         page.set_viewport_size({"width": 390, "height": 844})
-        audit = page.get_by_role("link", name="Audit")
+        audit = _tab(page, "Audit")
         for part in (row.get_by_role("spinbutton"), row.get_by_test_id("end-job"), audit):
             _expect_within(part, 390)
         page.set_viewport_size({"width": 1280, "height": 860})
@@ -147,12 +152,12 @@ class TestOperators:
             expect(theirs.get_by_test_id("notices")).to_contain_text(
                 "Ended by an operator: The lab closes", timeout=SOON
             )
-        page.get_by_role("link", name="Audit").click()
+        _tab(page, "Audit").click()
         expect(page.get_by_test_id("audit")).to_contain_text("reason: The lab closes", timeout=SOON)
 
     def test_makes_teams_grants_minutes_closes_and_opens_training(self, page: Page) -> None:
         _section(page, "Operators")
-        page.get_by_role("link", name="Teams").click()
+        _tab(page, "Teams").click()
         page.get_by_test_id("team-names").fill("red-1, red-2")
         page.get_by_test_id("create-teams").click()
         expect(page.get_by_test_id("team-token")).to_have_count(2, timeout=SOON)
@@ -178,7 +183,7 @@ class TestOperators:
 
     def test_is_asked_before_training_is_closed_for_everybody(self, page: Page, shots: Path) -> None:
         _section(page, "Operators")
-        page.get_by_role("link", name="Teams").click()
+        _tab(page, "Teams").click()
         everybody, pause = page.get_by_role("button", name="Close for everybody"), page.get_by_test_id("pause")
         everybody.click()
         expect(page.get_by_role("dialog")).to_contain_text("Close training for everybody?")
@@ -200,7 +205,7 @@ class TestOperators:
         team = f"odd-{uuid.uuid4().hex[:6]}"
         room.do(room.scenes_of(team).unspecified())
         _section(page, "Operators")
-        page.get_by_role("link", name="Queue").click()
+        _tab(page, "Queue").click()
         held = page.get_by_test_id("unspecified").get_by_role("listitem").filter(has_text=team)
         end = held.get_by_role("button", name="End as failed")
         end.click(timeout=SOON)
