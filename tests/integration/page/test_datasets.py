@@ -97,6 +97,13 @@ def _partly_sent(page: Page) -> None:
     assert _percent(page) < 90
 
 
+def _cut(page: Page, door: Gateway) -> None:
+    """Nothing more gets through, until the door starts again. A page that is closed is no longer slowed down and could send the
+    rest in its last moment: the connection is cut before."""
+    door.end()
+    expect(page.get_by_test_id("upload-progress")).to_contain_text("The connection is broken", timeout=SOON)
+
+
 class _Offsets:
     """Where each piece of an upload began, in bytes, and how many uploads there were."""
 
@@ -207,9 +214,7 @@ def test_an_upload_goes_on_by_itself_after_the_connection_broke(
         _begin(page, _zip(tmp_path, filling=8_000_000), "Through a tunnel")
         _partly_sent(page)
         assert found_by_axe(page) == []
-        door.end()
-        progress = page.get_by_test_id("upload-progress")
-        expect(progress).to_contain_text("The connection is broken", timeout=SOON)
+        _cut(page, door)
         assert found_by_axe(page) == []
         # Meanwhile the rest of the page can be used; the upload outlives that, too.
         page.get_by_role("navigation").get_by_role("link", name="Models").click()
@@ -236,9 +241,7 @@ def test_after_a_reload_the_same_file_goes_on_and_another_does_not(
         _slowly(context, page)
         _begin(page, archive, "In two goes")
         _partly_sent(page)
-        # A page that is closed is no longer slow, and could send the rest in its last moment.
-        door.end()
-        expect(page.get_by_test_id("upload-progress")).to_contain_text("The connection is broken", timeout=SOON)
+        _cut(page, door)
     room.do(asyncio.to_thread(door.start))
     with open_page(context, f"{door.url}/#/datasets") as page:
         left = page.get_by_test_id("leftover")
@@ -281,7 +284,7 @@ def test_what_was_sent_whole_is_imported_without_the_file(
 
 
 def test_giving_up_leaves_nothing_while_it_is_sent_or_later(
-    context: BrowserContext, door: Gateway, tmp_path: Path
+    context: BrowserContext, door: Gateway, room: Room, tmp_path: Path
 ) -> None:
     archive = _zip(tmp_path, filling=8_000_000)
     with open_page(context, f"{door.url}/#/datasets") as page:
@@ -294,6 +297,8 @@ def test_giving_up_leaves_nothing_while_it_is_sent_or_later(
         expect(page.get_by_text("Drop a zip here")).to_be_visible()
         _begin(page, archive, "Never mind")
         _partly_sent(page)
+        _cut(page, door)
+    room.do(asyncio.to_thread(door.start))
     with open_page(context, f"{door.url}/#/datasets") as page:
         expect(page.get_by_test_id("leftover")).to_have_count(1, timeout=SOON)
         page.get_by_role("button", name="Give up “Never mind”").click()
