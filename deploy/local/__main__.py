@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from deploy.local.supervisor import Console, StartFailed, Supervisor
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Every stage may use its whole time; then the processes are killed one by one.
 _DOWN_SECONDS = TRAINER_STOP_SECONDS + 60
+_KILLED_SECONDS = 10
 _DETACHED_READY_SECONDS = 180.0
 
 
@@ -131,15 +133,26 @@ def down(settings: Settings) -> int:
         print("nothing is running")
         return 0
     print("ending: trainers save a last checkpoint first", flush=True)
-    deadline = time.monotonic() + _DOWN_SECONDS
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
-        while running_stack(settings.data) is not None:
-            if time.monotonic() > deadline:
-                os.kill(found.pid, signal.SIGKILL)  # the kernel ends the others with it
-            time.sleep(0.1)
+    _end(found.pid)
     print("everything has ended")
     return 0
+
+
+def _end(pid: int) -> None:
+    """Tell a process to end and wait until it is gone; kill it where it takes too long. It needn't be our child."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        # When it is killed, the kernel ends the others with it.
+        for number, seconds in ((signal.SIGTERM, _DOWN_SECONDS), (signal.SIGKILL, _KILLED_SECONDS)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if select.select([process], [], [], seconds)[0]:
+                return
+    finally:
+        os.close(process)
 
 
 def _check_given(settings: Settings) -> None:
