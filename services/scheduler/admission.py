@@ -5,6 +5,7 @@ Pure. Each refusal has a stable code, a sentence for a student and the seconds a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -19,7 +20,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     """What admission looks at. Counts are of jobs that wait or run; `pause` is the one in force, if any.
 
     `unmet_since` is since when a job of the same needs has waited and no trainer was there that could hold it; an installation
-    whose trainers start on demand expects one for `expect_trainers` after that. `estimated_wait` is until the likely start.
+    whose trainers start on demand expects one for `expect_trainers` after that. Trainers can be heard since `listening_since`
+    (None: for long). `estimated_wait` is until the likely start.
     `too_slow` is why the lab's hours never suffice for the job. `cap_seconds` is what is left of a member's own cap (None: no
     cap, or a mentor has approved).
     """
@@ -35,6 +37,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None = None
     expect_trainers: timedelta = timedelta(0)
     unmet_since: datetime | None = None
+    listening_since: datetime | None = None
     too_slow: Reason | None = None
     estimated_wait: timedelta | None = None
     max_wait: timedelta | None = None
@@ -59,6 +62,9 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
     if room.pause is not None:
         return _paused(room.pause, now)
     if not _has_capacity(needs, room, now):
+        unheard = _unheard(needs, room, now)
+        if unheard is not None:
+            return unheard
         return Refused(
             reason=lacking(needs), retry_after=max(_NO_CAPACITY_RETRY, int(room.expect_trainers.total_seconds()))
         )
@@ -96,7 +102,7 @@ def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str 
     if cap is not None and seconds > cap:
         return _refuse(
             "needs_approval",
-            f"The job needs {_minutes(seconds)} minutes{purpose}; you may use {_minutes(max(0, cap))} more"
+            f"The job needs {_minutes(seconds)} minutes{purpose}; you may use {_left(max(0, cap))} more"
             " without a mentor's approval.",
             None,
             "Ask a mentor of your team to approve it, or choose a shorter maximum time.",
@@ -104,7 +110,7 @@ def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str 
     if seconds > balance:
         return _refuse(
             "not_enough_minutes",
-            f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_minutes(balance)} left.",
+            f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_left(balance)} left.",
             wait,
             "Choose a shorter maximum time, or wait until a running job gives minutes back.",
         )
@@ -131,6 +137,26 @@ def _has_capacity(needs: Needs, room: Room, now: datetime) -> bool:
     return room.unmet_since is None or now - room.unmet_since <= room.expect_trainers
 
 
+def _unheard(needs: Needs, room: Room, now: datetime) -> Refused | None:
+    """The refusal where a trainer that could hold this job was there before Trainyard began to listen, less than a lease
+    ago: it had no time yet to be heard again, so nobody can say that it is gone."""
+    since = room.listening_since
+    if since is None or now - since > room.lease:
+        return None
+    if not any(
+        takes_jobs(trainer, room.lease, trainer.seen_at) and can_hold(trainer, needs) for trainer in room.trainers
+    ):
+        return None
+    seconds = int((now - since).total_seconds())
+    return _refuse(
+        "no_capacity",
+        "No trainer that could hold this job has been heard yet since Trainyard began to listen to them"
+        f" {seconds} second{'' if seconds == 1 else 's'} ago. One was there before.",
+        max(1, math.ceil((since + room.lease - now).total_seconds())),
+        "Try again in a moment, or choose to start when there is room.",
+    )
+
+
 def _paused(pause: Pause, now: datetime) -> Refused:
     until = "" if pause.until is None else f" until {pause.until:%Y-%m-%d %H:%M} UTC"
     because = f": {pause.message}" if pause.message else "."
@@ -143,7 +169,12 @@ def _refuse(code: str, message: str, retry_after: int | None, remedy: str | None
 
 
 def _minutes(seconds: int) -> str:
-    return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{seconds / 60:.1f}"
+    return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{math.ceil(seconds / 6) / 10:.1f}"
+
+
+def _left(seconds: int) -> str:
+    """Rounded down: what is too little never reads as if it were enough."""
+    return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{math.floor(seconds / 6) / 10:.1f}"
 
 
 def _span(span: timedelta) -> str:

@@ -121,6 +121,7 @@ class Reservations:
             pause=look.pause,
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
+            listening_since=self._board.listening_since if self._board.live else None,
             too_slow=self._figures.too_slow(job, self._board.longest_window(now)),
             estimated_wait=await self._figures.wait(job, work) if limits.max_wait_seconds else None,
             max_wait=timedelta(seconds=limits.max_wait_seconds) if limits.max_wait_seconds else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from services.scheduler.admission import Room, admit
 from services.scheduler.plan import Needs
@@ -35,7 +36,7 @@ def room(**fields: object) -> Room:
         ({"trainers": [trainer(drain_asked=True)]}, "no_capacity", 60, "No trainer that takes jobs"),
         ({"waiting": 5}, "queue_full", 300, "5 jobs"),
         ({"team_jobs": 2}, "team_limit", 300, "2 is the limit"),
-        ({"balance_seconds": 599}, "not_enough_minutes", 3600, "needs 10 minutes; your team has 10.0 left"),
+        ({"balance_seconds": 599}, "not_enough_minutes", 3600, "needs 10 minutes; your team has 9.9 left"),
         ({"balance_seconds": 0, "earliest_refund": after(500)}, "not_enough_minutes", 500, "has 0 left"),
     ],
 )
@@ -45,6 +46,28 @@ def test_a_refusal_says_which_limit_and_when(
     refused = admit(NEEDS, 600, room(**fields), NOW)
     assert refused is not None
     assert (refused.reason.code, refused.retry_after) == (code, retry_after)
+    assert words in refused.reason.message
+
+
+@pytest.mark.parametrize(
+    ("listening", "fields", "retry_after"),
+    [(-5, {}, 20), (-24.5, {}, 1), (-26, {}, None), (-5, {"drain_asked": True}, None), (-5, {"gone": True}, None)],
+)
+def test_a_trainer_that_had_no_time_yet_to_be_heard_again_is_not_said_to_be_missing(
+    listening: float, fields: dict[str, object], retry_after: int | None
+) -> None:
+    silent = replace(trainer(seen_at=after(-3600)), **fields)
+    refused = admit(NEEDS, 600, room(trainers=[silent], listening_since=after(listening)), NOW)
+    assert refused is not None
+    assert refused.reason.code == "no_capacity"
+    said = "has been heard yet since Trainyard began to listen" in refused.reason.message
+    assert (said, refused.retry_after) == ((True, retry_after) if retry_after else (False, 60))
+
+
+@pytest.mark.parametrize(("need", "left", "words"), [(601, 599, "needs 10.1 minutes; your team has 9.9 left")])
+def test_too_few_minutes_never_read_as_if_they_were_enough(need: int, left: int, words: str) -> None:
+    refused = admit(NEEDS, need, room(balance_seconds=left), NOW)
+    assert refused is not None
     assert words in refused.reason.message
 
 
