@@ -95,6 +95,8 @@ def test_a_reason_is_whole_in_the_window_at_every_width(page: Page, room: Room, 
         page.get_by_test_id("more-button").hover()
         expect(reasons).to_contain_text("It is still training.")
         page.screenshot(path=shots / f"reason-{width}.png")
+        page.keyboard.press("Escape")
+        expect(reasons).to_have_count(0)
 
 
 def test_a_question_goes_with_what_it_is_about_and_is_not_asked_of_another(page: Page, room: Room) -> None:

@@ -1,4 +1,4 @@
-/** Why a button can't be pressed: a bubble beside it, on hover and on focus. */
+/** Why a button can't be pressed: a bubble beside it, on hover and on focus, until Escape. */
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { bubbleAt } from "../bubble";
@@ -38,6 +38,9 @@ export function Hint({ id, text }: { id: string; text: string }): JSX.Element {
     const end = new AbortController();
     window.addEventListener("scroll", place, { signal: end.signal, capture: true, passive: true });
     window.addEventListener("resize", place, end);
+    // Whatever it hides can be seen all the same.
+    const escaped = ({ key }: KeyboardEvent) => key === "Escape" && setShown(false);
+    window.addEventListener("keydown", escaped, end);
     return () => {
       end.abort();
       element.hidePopover();
