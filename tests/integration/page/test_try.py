@@ -90,7 +90,7 @@ def _payload(picture: Image.Image, name: str = "field.png") -> FilePayload:
 
 def _show(page: Page, picture: Image.Image) -> None:
     page.get_by_test_id("try-file").set_input_files(_payload(picture))
-    expect(page.get_by_test_id("try-summary")).to_contain_text(re.compile(r"It took [\d.]+ ms"), timeout=LOADED)
+    expect(page.get_by_test_id("try-summary")).to_contain_text(re.compile(r"It took [\d,.]+ ms"), timeout=LOADED)
 
 
 def _least(page: Page, score: float) -> None:
