@@ -23,7 +23,8 @@ from shared.contract.topology import ATTEMPT_LIMIT, SCHEDULER_FACTS, STATUS_FACT
 from shared.contract.wire import Envelope, decode, encode
 from shared.runtime import deliveries
 from shared.runtime.bus import Unroutable
-from tests.support.worlds import Inbox, MemoryWorld, RabbitWorld, World, counted, eventually
+from tests.support.waiting import until
+from tests.support.worlds import Inbox, MemoryWorld, RabbitWorld, World, counted
 
 NOW = datetime(2026, 3, 14, 10, 15, 30, 250_000, tzinfo=UTC)
 ACCEPTED = "training.accepted.v1"
@@ -66,8 +67,8 @@ def outcome(world: World, result: str, kind: str = ACCEPTED, queue: Queue = SCHE
     return counted(world.metrics(), "trainyard_messages_total", queue=queue.name, type=kind, outcome=result)
 
 
-async def until(world: World, result: str, count: int = 1, kind: str = ACCEPTED) -> None:
-    await eventually(lambda: outcome(world, result, kind) >= count)
+async def settled(world: World, result: str, count: int = 1, kind: str = ACCEPTED) -> None:
+    await until(lambda: outcome(world, result, kind) >= count)
 
 
 async def test_a_handled_message_is_gone_and_came_whole(world: World) -> None:
@@ -75,7 +76,7 @@ async def test_a_handled_message_is_gone_and_came_whole(world: World) -> None:
     await bus.consume(SCHEDULER_FACTS, {TrainingAccepted: inbox})
     await bus.publish(message())
     assert await inbox.has(1) == [message()]
-    await until(world, "acked")
+    await settled(world, "acked")
     assert bus.connected
     await bus.close()
     assert await world.is_empty(SCHEDULER_FACTS.name)
@@ -88,14 +89,14 @@ async def test_a_message_without_a_handler_is_passed_over(world: World) -> None:
     await bus.publish(message(1, body=TrainerGone(trainer="gpu-1")))
     await bus.publish(message(2))
     assert [envelope.id for envelope in await inbox.has(1)] == ["m2"]
-    await until(world, "ignored", kind="trainer.gone.v1")
+    await settled(world, "ignored", kind="trainer.gone.v1")
 
 
 async def test_a_stale_message_is_acknowledged_and_counted(world: World) -> None:
     bus, inbox = await world.bus(), Inbox(Stale("attempt 1 is over"))
     await bus.consume(SCHEDULER_FACTS, {TrainingAccepted: inbox})
     await bus.publish(message())
-    await until(world, "stale")
+    await settled(world, "stale")
     await bus.close()
     assert len(inbox.got) == 1
     assert await world.is_empty(SCHEDULER_FACTS.name)
@@ -112,7 +113,7 @@ async def test_a_rejected_message_goes_to_the_dead_letters_with_the_reason(world
     assert dead.headers["x-reason"].startswith("no such job: j1!")
     assert len(dead.headers["x-reason"]) == 1000
     assert dead.headers["x-queue"] == "scheduler.facts"
-    await until(world, "dead")
+    await settled(world, "dead")
     assert len(inbox.got) == 1
 
 
@@ -125,7 +126,7 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_blocks_nobody(wo
     dead = await world.take(SCHEDULER_FACTS.dead_name)
     assert dead.body == b'{"id": '
     assert dead.headers["x-reason"].startswith("undecodable: ")
-    await until(world, "dead", kind="undecodable")
+    await settled(world, "dead", kind="undecodable")
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -135,7 +136,7 @@ async def test_a_failed_message_comes_back(world: World, failure: Exception) -> 
     await bus.consume(SCHEDULER_FACTS, {TrainingAccepted: inbox})
     await bus.publish(message())
     assert await inbox.has(3) == [message()] * 3
-    await until(world, "acked")
+    await settled(world, "acked")
     assert outcome(world, "retried") == 2
 
 
@@ -162,7 +163,7 @@ async def test_an_outage_uses_up_no_attempts(world: World, failure: Exception) -
     await bus.consume(SCHEDULER_FACTS, {TrainingAccepted: inbox})
     await bus.publish(message())
     await inbox.has(2 * ATTEMPT_LIMIT + 2)
-    await until(world, "acked")
+    await settled(world, "acked")
     assert await world.is_empty(SCHEDULER_FACTS.dead_name)
 
 
@@ -227,7 +228,7 @@ async def test_messages_of_one_job_are_handled_in_order_and_never_at_once(world:
     await bus.consume(SCHEDULER_FACTS, {TrainingAccepted: handle})
     for number in range(40):
         await bus.publish(message(number, job=f"j{number % 2}"))
-    await until(world, "acked", 40)
+    await settled(world, "acked", 40)
     for parity in (0, 1):
         assert [name for name in seen if int(name[1:]) % 2 == parity] == [f"m{n}" for n in range(parity, 40, 2)]
 
@@ -246,11 +247,11 @@ async def test_different_jobs_are_handled_side_by_side_up_to_the_prefetch(world:
     await bus.consume(PLAIN, {TrainingAccepted: handle})
     for number in range(10):
         await bus.publish(message(number, job=f"j{number}"))
-    await eventually(lambda: len(under_way) >= PLAIN.prefetch)
+    await until(lambda: len(under_way) >= PLAIN.prefetch)
     await asyncio.sleep(0.1)
     assert len(under_way) == PLAIN.prefetch
     release.set()
-    await eventually(lambda: outcome(world, "acked", queue=PLAIN) == 10)
+    await until(lambda: outcome(world, "acked", queue=PLAIN) == 10)
     assert most == PLAIN.prefetch
 
 
@@ -269,7 +270,7 @@ async def test_consumers_share_a_queue(world: World) -> None:
     for number in range(20):
         await first.publish(message(number, job=f"j{number}"))
     await asyncio.gather(*(inbox.has(1) for inbox in inboxes))
-    await eventually(lambda: len(inboxes[0].got) + len(inboxes[1].got) == 20)
+    await until(lambda: len(inboxes[0].got) + len(inboxes[1].got) == 20)
     assert {envelope.id for inbox in inboxes for envelope in inbox.got} == {f"m{number}" for number in range(20)}
 
 

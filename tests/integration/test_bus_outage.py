@@ -20,7 +20,8 @@ from shared.runtime.bus import RabbitBus
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 from tests.support.broker import Broker
-from tests.support.worlds import Inbox, RabbitWorld, counted, eventually
+from tests.support.waiting import until
+from tests.support.worlds import Inbox, RabbitWorld, counted
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -66,7 +67,7 @@ async def test_a_broker_that_is_killed_loses_nothing_that_it_confirmed(
     publisher = asyncio.create_task(publish())
     await asyncio.sleep(2)  # a quorum queue that is killed younger may stay without a leader on 3.10
     private_rabbitmq.kill()
-    await eventually(lambda: not bus.connected)
+    await until(lambda: not bus.connected)
     before = len(confirmed)
     assert before > 50
     with pytest.raises(Retry, match=r"the broker did not take training\.accepted\.v1"):
@@ -78,10 +79,10 @@ async def test_a_broker_that_is_killed_loses_nothing_that_it_confirmed(
     ):
         await bus.command(trainer_queue("gpu-2").name, stop_it)
     await asyncio.to_thread(private_rabbitmq.restart)
-    await eventually(lambda: bus.connected and len(confirmed) > before + 50)
+    await until(lambda: bus.connected and len(confirmed) > before + 50, 60)
     stop.set()
     await publisher
-    await eventually(lambda: set(confirmed) <= {envelope.id for envelope in inbox.got})
+    await until(lambda: set(confirmed) <= {envelope.id for envelope in inbox.got})
     stop_command = Envelope(id="c1", time=message(0).time, source="s", team="demo", body=JobStop(reason="user"))
     await bus.command("trainer.gpu-1", stop_command)
     assert await commands.has(1) == [stop_command]
@@ -91,7 +92,7 @@ async def test_a_broker_that_is_killed_loses_nothing_that_it_confirmed(
 
     # Told to stop while the broker is gone: an end in bounded time all the same.
     private_rabbitmq.kill()
-    await eventually(lambda: not bus.connected)
+    await until(lambda: not bus.connected)
     with capture_logs() as logged:
         async with asyncio.timeout(10):
             await bus.stop_consuming(1)
@@ -108,7 +109,7 @@ async def test_a_broker_that_comes_up_later_is_waited_for(private_rabbitmq: Brok
     await bus.close()
     with capture_logs() as logged:
         connecting = asyncio.create_task(bus.connect())
-        await eventually(lambda: [entry for entry in logged if entry["event"] == "bus.waiting"])
+        await until(lambda: [entry for entry in logged if entry["event"] == "bus.waiting"])
         await asyncio.to_thread(private_rabbitmq.start)
         await connecting
     assert bus.connected
@@ -155,7 +156,7 @@ async def test_a_handler_that_ends_after_its_channel_leaves_the_message_to_the_n
     await started.wait()
     with capture_logs() as logged:
         await first.close()
-        await eventually(lambda: [entry for entry in logged if entry["event"] == "message.unsettled"])
+        await until(lambda: [entry for entry in logged if entry["event"] == "message.unsettled"])
     second = await world.bus("second")
     await second.consume(SCHEDULER_FACTS, {TrainingAccepted: inbox})
     assert await inbox.has(1) == [message(1)]

@@ -30,9 +30,10 @@ from shared.runtime.outbox import FIELD
 from shared.runtime.roles import Standing
 from tests.support.memory_bus import MemoryBroker, MemoryBus
 from tests.support.running import Caller, Service
-from tests.support.scheduling import Platform, until
+from tests.support.scheduling import Platform
 from tests.support.stream_client import StreamClient, connected
 from tests.support.voc import frames, write_zip
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 NOW = datetime(2026, 3, 14, 10, tzinfo=UTC)

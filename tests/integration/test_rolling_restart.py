@@ -15,8 +15,9 @@ from shared.contract.topology import Queue
 from shared.contract.views import JobView
 from shared.contract.wire import Envelope
 from tests.support.running import Service
-from tests.support.scheduling import Platform, open_platform, until
+from tests.support.scheduling import Platform, open_platform
 from tests.support.scripted_child import Record
+from tests.support.waiting import until
 
 TRAINERS, JOBS, STEPS = 2, 4, 400
 ALL_ENDS = Queue(name="test.ends", bindings=("training.ended",))

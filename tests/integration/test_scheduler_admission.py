@@ -11,7 +11,8 @@ import pytest
 
 from shared.contract.events import QueueMoved
 from shared.contract.views import Reason
-from tests.support.scheduling import Platform, open_platform, open_trainer, until
+from tests.support.scheduling import Platform, open_platform, open_trainer
+from tests.support.waiting import until
 
 
 @pytest.fixture

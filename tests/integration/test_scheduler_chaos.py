@@ -33,8 +33,8 @@ from shared.runtime.trace import Tracing
 from tests.support.broker import Broker
 from tests.support.chaos import LEASE, STEP_CHARGE, STEPS_A_MINUTE, Asked, Room
 from tests.support.journals import contradictions
-from tests.support.scheduling import until
 from tests.support.store import Store as StoreProcess
+from tests.support.waiting import until
 
 TEAMS = [f"team-{number}" for number in range(6)]
 JOBS, PEOPLE, TRAINERS = 300, 12, 5

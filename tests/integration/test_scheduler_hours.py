@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.scheduling import Platform, open_platform, open_trainer, until
+from tests.support.scheduling import Platform, open_platform, open_trainer
+from tests.support.waiting import until
 
 
 def hours(opens: datetime, closes: datetime) -> str:

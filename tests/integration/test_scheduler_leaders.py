@@ -24,8 +24,9 @@ from shared.contract.wire import Envelope
 from shared.runtime.clock import SystemClock
 from shared.runtime.mongo import OUTAGES, Store
 from tests.support.running import Service
-from tests.support.scheduling import Platform, open_platform, open_trainer, until
+from tests.support.scheduling import Platform, open_platform, open_trainer
 from tests.support.store import Store as RealStore
+from tests.support.waiting import until
 from tests.unit.scheduler.samples import after, queued, started
 
 

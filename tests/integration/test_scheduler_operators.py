@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.running import Caller
-from tests.support.scheduling import Platform, open_trainer, until
+from tests.support.scheduling import Platform, open_trainer
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import Any
 from shared.contract.events import AnnouncementsChanged, MembersAsked, RoomMoved
 from shared.contract.wire import Envelope
 from tests.support.running import Caller
-from tests.support.scheduling import Platform, open_trainer, until
+from tests.support.scheduling import Platform, open_trainer
+from tests.support.waiting import until
 
 
 async def test_everybody_sees_the_whole_queue_and_of_others_neither_who_nor_what(platform: Platform) -> None:

@@ -13,7 +13,8 @@ import pytest
 from shared.contract.jobs import TRANSITIONS, Guard, JobState, Transition, Trigger
 from shared.contract.views import Reason
 from shared.runtime.mongo import Store
-from tests.support.scheduling import Platform, ScriptedTrainer, open_platform, until
+from tests.support.scheduling import Platform, ScriptedTrainer, open_platform
+from tests.support.waiting import until
 
 _SIDE_BY_SIDE = 12
 

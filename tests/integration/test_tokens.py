@@ -23,8 +23,9 @@ from shared.runtime.mongo import Store
 from shared.runtime.outbox import FIELD
 from shared.runtime.tokens import TokenLists
 from tests.support.running import SECRET, Caller, Service
-from tests.support.scheduling import Platform, until
+from tests.support.scheduling import Platform
 from tests.support.stream_client import StreamClient, connected
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 NOW = datetime(2026, 3, 14, 10, tzinfo=UTC)

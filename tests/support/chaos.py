@@ -24,9 +24,9 @@ from shared.runtime.auth import Role
 from tests.support.broker import Broker
 from tests.support.process import ServiceProcess
 from tests.support.running import Caller, Service, token
-from tests.support.scheduling import until
 from tests.support.store import Store
 from tests.support.voc import frames, write_zip
+from tests.support.waiting import until
 
 LEASE = 3.0
 CHECKPOINT_EVERY = 20

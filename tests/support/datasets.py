@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,6 @@ class World:
 
     async def none_importing(self) -> bool:
         return await self.documents.count_documents({"team": self.team}) == 0
-
-
-async def eventually(what: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    """Wait until `what` holds."""
-    async with asyncio.timeout(seconds):
-        while not await what():
-            await asyncio.sleep(0.05)
 
 
 def environment(folder: Path, amqp_url: str, mongo_url: str) -> dict[str, str]:

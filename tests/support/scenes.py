@@ -22,8 +22,9 @@ from shared.contract.views import ExportedFile, PredictionsView, Reason
 from shared.runtime.artifacts import Artifacts
 from tests.support import gallery
 from tests.support.running import Caller
-from tests.support.scheduling import Platform, ScriptedTrainer, until
+from tests.support.scheduling import Platform, ScriptedTrainer
 from tests.support.voc import frames, write_zip
+from tests.support.waiting import until
 
 _PACE = 2.4  # steps a second
 _LOSSES = ("classification_loss", "localization_loss", "regularization_loss")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,21 +42,10 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 from tests.support.running import Caller, Service, token
 from tests.support.voc import frames, write_zip
+from tests.support.waiting import until
 
 LEASE = 2.0
 METRIC = "DetectionBoxes_Precision/mAP"
-
-
-async def until(look: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float = 15) -> Any:
-    """What `look` gives, once it gives something true."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = look()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
-                return found
-            await asyncio.sleep(0.03)
 
 
 class Platform:

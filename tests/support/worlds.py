@@ -14,6 +14,7 @@ from shared.runtime.bus import Bus, RabbitBus
 from shared.runtime.metrics import Metrics
 from shared.runtime.trace import Tracing
 from tests.support.memory_bus import MemoryBroker, MemoryBus, Stored
+from tests.support.waiting import until
 
 T = TypeVar("T")
 _MARK = b"nothing comes before this"
@@ -88,7 +89,7 @@ class MemoryWorld:
         return self._metrics.setdefault(service, Metrics())
 
     async def take(self, queue: str) -> Raw:
-        stored = await eventually(lambda: self.broker.take(queue))
+        stored = await until(lambda: self.broker.take(queue))
         return Raw(stored.body, stored.kind, stored.message_id, stored.headers, stored.persistent)
 
     async def is_empty(self, queue: str) -> bool:
@@ -172,13 +173,6 @@ class RabbitWorld:
 def _raw(message: aio_pika.abc.AbstractIncomingMessage) -> Raw:
     persistent = message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
     return Raw(message.body, message.type, message.message_id, dict(message.headers), persistent)
-
-
-async def eventually(look: Callable[[], T | None]) -> T:
-    """Look again and again until there is something to see; the test's own time limit ends it."""
-    while not (seen := look()):
-        await asyncio.sleep(0.005)
-    return seen
 
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:

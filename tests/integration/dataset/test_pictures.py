@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,10 @@ import pytest
 from PIL import Image
 
 from services.dataset import index
-from tests.support.broker import Broker
-from tests.support.datasets import World, alone, eventually, listening, running
-from tests.support.running import Caller, Service, token
-from tests.support.store import Store as StoreProcess
+from tests.support.datasets import World
+from tests.support.running import Caller, token
 from tests.support.voc import annotation, frames, picture
-
-
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, store: StoreProcess
-) -> Iterator[tuple[Service, dict[str, str]]]:
-    """One process for all tests that leave it running."""
-    with running(tmp_path_factory.mktemp("dataset"), broker.fresh_url(), store.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def world(tmp_path: Path, shared: tuple[Service, dict[str, str]]) -> AsyncIterator[World]:
-    """The shared process with a team of its own."""
-    service, environ = shared
-    async with listening(service, tmp_path, environ) as world:
-        yield world
-
-
-@pytest.fixture
-async def own(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
-    """A process for this test alone."""
-    async with alone(tmp_path, amqp_url, mongo_url) as world:
-        yield world
+from tests.support.waiting import until
 
 
 def contents() -> dict[str, bytes | str]:
@@ -188,7 +162,7 @@ async def test_the_index_goes_with_its_dataset(world: World) -> None:
     async def purged() -> bool:
         return world.artifacts.folders(f"datasets/{one}") == []
 
-    await eventually(purged)
+    await until(purged)
 
 
 async def as_before_there_was_an_index(world: World, dataset_id: str) -> None:
@@ -216,7 +190,7 @@ async def test_a_dataset_without_an_index_gets_one_when_it_is_looked_at(own: Wor
     async def all_are_indexed() -> bool:  # also those that nobody looks at
         return await own.documents.count_documents({"indexed": index.VERSION}) == 2
 
-    await eventually(all_are_indexed)
+    await until(all_are_indexed)
     assert (await own.call("GET", own.url(f"/{one}")))[1] == before[2]
     assert own.artifacts.folders(f"datasets/{two}") == [index.FOLDER]
 
@@ -253,7 +227,7 @@ async def test_files_that_cant_be_read_are_no_server_error(own: World) -> None:
     async def the_other_is_indexed() -> bool:
         return await own.documents.count_documents({"_id": two, "indexed": index.VERSION}) == 1
 
-    await eventually(the_other_is_indexed)
+    await until(the_other_is_indexed)
     assert "request.failed" not in own.service.log.read_text()
     assert "duty.failed" not in own.service.log.read_text()
 

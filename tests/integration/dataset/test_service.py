@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import msgspec
-import pytest
 
 from shared.contract.events import DatasetCreated, DatasetDeleted
 from shared.contract.views import DatasetView
-from tests.support.broker import Broker
-from tests.support.datasets import World, alone, eventually, listening, running
+from tests.support.datasets import World
 from tests.support.running import Caller, Service, token
-from tests.support.store import Store as StoreProcess
 from tests.support.voc import annotation, frames, picture
-
-
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, store: StoreProcess
-) -> Iterator[tuple[Service, dict[str, str]]]:
-    """One process for all tests that leave it running."""
-    with running(tmp_path_factory.mktemp("dataset"), broker.fresh_url(), store.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def world(tmp_path: Path, shared: tuple[Service, dict[str, str]]) -> AsyncIterator[World]:
-    """The shared process with a team of its own."""
-    service, environ = shared
-    async with listening(service, tmp_path, environ) as world:
-        yield world
-
-
-@pytest.fixture
-async def own(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
-    """A process for this test alone."""
-    async with alone(tmp_path, amqp_url, mongo_url) as world:
-        yield world
+from tests.support.waiting import until
 
 
 async def test_the_life_of_a_dataset(world: World) -> None:
@@ -88,12 +61,12 @@ async def test_the_life_of_a_dataset(world: World) -> None:
     async def purged() -> bool:
         return world.artifacts.find(dataset["prefix"]) is None
 
-    await eventually(purged)
+    await until(purged)
 
     async def told() -> bool:
         return len(world.facts) >= 2
 
-    await eventually(told)
+    await until(told)
     created, deleted = world.facts
     assert isinstance(created.body, DatasetCreated)
     assert created.body.dataset == msgspec.convert(dataset, DatasetView)
@@ -284,7 +257,7 @@ async def half_an_upload(world: World, headers: str = "") -> tuple[asyncio.Strea
     if not headers:
         writer.write(data[: len(data) // 2])
     await writer.drain()
-    await eventually(world.importing)
+    await until(world.importing)
     return reader, writer
 
 
@@ -299,7 +272,7 @@ async def status_of(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 async def test_a_connection_lost_during_the_upload(world: World) -> None:
     _, writer = await half_an_upload(world)
     writer.transport.abort()
-    await eventually(world.none_importing, 2)
+    await until(world.none_importing, 2)
     await world.nothing_is_left()
     assert "request.failed" not in world.service.log.read_text()
 
@@ -308,7 +281,7 @@ async def test_a_body_that_is_not_what_its_header_says(world: World) -> None:
     reader, writer = await half_an_upload(world, "Content-Encoding: gzip\r\nContent-Length: 100")
     writer.write(bytes(100))
     assert await status_of(reader, writer) == 400
-    await eventually(world.none_importing, 2)
+    await until(world.none_importing, 2)
     await world.nothing_is_left()
     assert "request.failed" not in world.service.log.read_text()
 
@@ -347,6 +320,6 @@ async def test_a_killed_service_leaves_nothing_for_long(own: World) -> None:
     await own.service.start()
     assert own.uploads() == []  # the dead one's folder is gone at once,
     assert len(own.processes()) == 1
-    await eventually(own.none_importing, 20)  # its document after the silence
+    await until(own.none_importing, 20)  # its document after the silence
     await own.nothing_is_left()
     assert (await own.add())[0] == 201

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -13,37 +13,12 @@ from typing import Any
 import pytest
 
 from services.dataset.tus import CHUNK_TYPE
-from tests.support.broker import Broker
-from tests.support.datasets import World, alone, eventually, listening, running
-from tests.support.running import Caller, Service, token
-from tests.support.store import Store as StoreProcess
+from tests.support.datasets import World, alone
+from tests.support.running import Caller, token
+from tests.support.waiting import until
 
 TUS = {"Tus-Resumable": "1.0.0"}
 Answer = tuple[int, Any, Mapping[str, str]]
-
-
-@pytest.fixture(scope="module")
-def shared(
-    tmp_path_factory: pytest.TempPathFactory, broker: Broker, store: StoreProcess
-) -> Iterator[tuple[Service, dict[str, str]]]:
-    """One process for all tests that leave it running."""
-    with running(tmp_path_factory.mktemp("dataset"), broker.fresh_url(), store.url, MAX_TEAM_UPLOADS="2") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def world(tmp_path: Path, shared: tuple[Service, dict[str, str]]) -> AsyncIterator[World]:
-    """The shared process with a team of its own."""
-    service, environ = shared
-    async with listening(service, tmp_path, environ) as world:
-        yield world
-
-
-@pytest.fixture
-async def own(tmp_path: Path, amqp_url: str, mongo_url: str) -> AsyncIterator[World]:
-    """A process for this test alone."""
-    async with alone(tmp_path, amqp_url, mongo_url) as world:
-        yield world
 
 
 @pytest.fixture
@@ -138,14 +113,14 @@ async def test_a_broken_connection_loses_nothing_that_had_come(world: World) -> 
     async def is_busy() -> bool:
         return (await send(world, path, 0, b""))[0] == 423
 
-    await eventually(is_busy)
+    await until(is_busy)
     await asyncio.sleep(0.2)
     writer.transport.abort()
 
     async def is_free() -> bool:
         return (await send(world, path, await offset_of(world, path), b""))[0] == 204
 
-    await eventually(is_free)
+    await until(is_free)
     offset = await offset_of(world, path)
     assert 0 < offset <= 5000
     assert (await send(world, path, offset, data[offset:]))[0] == 204
@@ -242,5 +217,5 @@ async def test_an_upload_that_nobody_goes_on_with_expires(forgetful: World) -> N
     async def is_gone() -> bool:
         return (await ask(forgetful, "HEAD", left, {}))[0] == 404
 
-    await eventually(is_gone)
+    await until(is_gone)
     assert list((forgetful.imports / "uploads").iterdir()) == []

@@ -17,8 +17,9 @@ from tests.integration.page.conftest import SOON
 from tests.support.browser import found_by_axe, open_page
 from tests.support.room import Gateway, Room
 from tests.support.running import token
-from tests.support.scheduling import ScriptedTrainer, until
+from tests.support.scheduling import ScriptedTrainer
 from tests.support.voc import frames, write_zip
+from tests.support.waiting import until
 from tests.support.wifi import Wifi
 
 _CUT_SECONDS = 60

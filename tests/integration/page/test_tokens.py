@@ -12,7 +12,7 @@ from tests.integration.page.conftest import SOON
 from tests.support.browser import found_by_axe
 from tests.support.room import Room
 from tests.support.running import Caller
-from tests.support.scheduling import until
+from tests.support.waiting import until
 
 
 def _open(page: Page) -> Any:
