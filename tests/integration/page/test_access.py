@@ -73,9 +73,8 @@ def _settled(page: Page) -> None:
 
 
 def _put_on(page: Page, theme: Theme) -> None:
-    page.emulate_media(color_scheme=theme)
-    # Colours fade into each other, and axe measures what it sees.
-    page.wait_for_timeout(250)
+    # Otherwise colours fade into each other, and axe measures what it sees.
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
 
 
 @pytest.mark.parametrize("size", _SIZES)
