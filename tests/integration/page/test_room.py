@@ -32,7 +32,7 @@ def test_the_whole_queue_is_seen_live_without_who_and_what_of_others(
     page.get_by_role("main").get_by_role("navigation").get_by_role("link", name="The room’s queue").click()
     expect(page.get_by_test_id("room-summary")).to_contain_text("busy", timeout=SOON)
     runs, waits = page.get_by_test_id("room-running"), page.get_by_test_id("room-waiting")
-    own = runs.locator("tr.own").filter(has_text="Runs")
+    own = runs.locator("tr.own").filter(has=page.get_by_role("link", name="Runs", exact=True))
     expect(own).to_contain_text("your team")
     expect(own.get_by_role("progressbar")).to_have_count(1)
     # Other tests' teams may be there as well.
