@@ -6,7 +6,7 @@ Pure. Each refusal has a stable code, a sentence for a student and the seconds a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -102,7 +102,7 @@ def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str 
     if cap is not None and seconds > cap:
         return _refuse(
             "needs_approval",
-            f"The job needs {_minutes(seconds)} minutes{purpose}; you may use {_left(max(0, cap))} more"
+            f"The job needs {_minutes(seconds)} minutes{purpose}; you may use {_minutes(max(0, cap), math.floor)} more"
             " without a mentor's approval.",
             None,
             "Ask a mentor of your team to approve it, or choose a shorter maximum time.",
@@ -110,7 +110,7 @@ def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str 
     if seconds > balance:
         return _refuse(
             "not_enough_minutes",
-            f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_left(balance)} left.",
+            f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_minutes(balance, math.floor)} left.",
             wait,
             "Choose a shorter maximum time, or wait until a running job gives minutes back.",
         )
@@ -168,13 +168,9 @@ def _refuse(code: str, message: str, retry_after: int | None, remedy: str | None
     return Refused(reason=Reason(code=code, message=message, remedy=remedy), retry_after=retry_after)
 
 
-def _minutes(seconds: int) -> str:
-    return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{math.ceil(seconds / 6) / 10:.1f}"
-
-
-def _left(seconds: int) -> str:
-    """Rounded down: what is too little never reads as if it were enough."""
-    return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{math.floor(seconds / 6) / 10:.1f}"
+def _minutes(seconds: int, rounded: Callable[[float], int] = math.ceil) -> str:
+    """What is needed is rounded up, what is left down (math.floor): too little never reads as if it were enough."""
+    return f"{seconds / 60:.0f}" if seconds % 60 == 0 else f"{rounded(seconds / 6) / 10:.1f}"
 
 
 def _span(span: timedelta) -> str:

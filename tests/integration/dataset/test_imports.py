@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -90,6 +90,17 @@ class Parts:
         assert view is not None
         return view
 
+    async def outlive_the_importer(self) -> None:
+        """The cleaner takes whoever imports for dead."""
+        self.clock.ahead = timedelta(seconds=60)
+        await self.cleaner.round()
+        self.clock.ahead = timedelta()
+
+    async def interrupted(self) -> None:
+        with pytest.raises(UserError) as caught:
+            await self.create()
+        assert caught.value.code == "import_interrupted"
+
     async def nothing_is_left(self) -> None:
         assert await self.store.collection.count_documents({}) == 0
         assert self.artifacts.folders("datasets") == []
@@ -150,33 +161,34 @@ async def test_an_importer_that_was_taken_for_dead_too_late_to_notice(
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(parts.artifacts, "publish", published)
-    with pytest.raises(UserError) as caught:
-        await parts.create()
-    assert caught.value.code == "import_interrupted"
+    await parts.interrupted()
     await parts.nothing_is_left()
+
+
+def before_it_publishes(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, do: Callable[[], Coroutine[object, object, None]], seconds: float
+) -> None:
+    """Have that done in the last moment before the importer, on its thread, publishes."""
+    publish, loop = parts.artifacts.publish, asyncio.get_running_loop()
+
+    def published(*args: object) -> object:
+        asyncio.run_coroutine_threadsafe(do(), loop).result(seconds)
+        return publish(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parts.artifacts, "publish", published)
 
 
 async def test_an_importer_that_publishes_once_the_cleaner_has_forgotten_it(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a store outage: nothing refers to what it published, so it removes that itself."""
-    publish = parts.artifacts.publish
 
     async def forget() -> None:
-        parts.clock.ahead = timedelta(seconds=60)
-        await parts.cleaner.round()
-        parts.clock.ahead = timedelta()
+        await parts.outlive_the_importer()
         assert await parts.store.existing("d1") is None
 
-    def published(*args: object) -> object:
-        asyncio.run_coroutine_threadsafe(forget(), loop).result(5)
-        return publish(*args)  # type: ignore[arg-type]
-
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(parts.artifacts, "publish", published)
-    with pytest.raises(UserError) as caught:
-        await parts.create()
-    assert caught.value.code == "import_interrupted"
+    before_it_publishes(parts, monkeypatch, forget, 5)
+    await parts.interrupted()
     await parts.nothing_is_left()
 
 
@@ -186,21 +198,12 @@ async def test_an_importer_that_was_taken_for_dead_leaves_its_successor_alone(
     publish = parts.artifacts.publish
 
     async def succeed() -> None:
-        parts.clock.ahead = timedelta(seconds=60)
-        await parts.cleaner.round()
-        parts.clock.ahead = timedelta()
+        await parts.outlive_the_importer()
         monkeypatch.setattr(parts.artifacts, "publish", publish)
         await parts.create()
 
-    def published(*args: object) -> object:
-        asyncio.run_coroutine_threadsafe(succeed(), loop).result(10)
-        return publish(*args)  # type: ignore[arg-type]
-
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(parts.artifacts, "publish", published)
-    with pytest.raises(UserError) as caught:
-        await parts.create()
-    assert caught.value.code == "import_interrupted"
+    before_it_publishes(parts, monkeypatch, succeed, 10)
+    await parts.interrupted()
     assert await parts.store.find("demo", "d1") is not None
     assert parts.artifacts.folders("datasets") == ["d1"]
 
@@ -232,9 +235,7 @@ async def test_other_content_under_the_same_id(parts: Parts, tmp_path: Path) -> 
     other.mkdir()
     (other / "label_map.pbtxt").write_text("something else")
     parts.artifacts.publish(prefix("d1"), other)
-    with pytest.raises(UserError) as caught:
-        await parts.create()
-    assert caught.value.code == "import_interrupted"
+    await parts.interrupted()
     await parts.nothing_is_left()
     await parts.create()
     assert await parts.store.find("demo", "d1") is not None
@@ -253,9 +254,7 @@ async def test_a_cancelled_import(parts: Parts, tmp_path: Path) -> None:
 
 async def test_nothing_begins_once_the_service_is_stopping(parts: Parts) -> None:
     await parts.imports.stop()
-    with pytest.raises(UserError) as caught:
-        await parts.create()
-    assert caught.value.code == "import_interrupted"
+    await parts.interrupted()
     await parts.nothing_is_left()
 
 
