@@ -49,12 +49,13 @@ class Datasets:
         taken: list[str] = []
         views: list[DatasetView] = []
         for dataset_id in dict.fromkeys(dataset_ids):
-            if await self._store.claim(team, dataset_id, claim):
+            view = await self._store.claim(team, dataset_id, claim)
+            if view is not None:
                 taken.append(dataset_id)
-            # Read after the claim: a dataset that is claimed stays.
-            dataset = await self._store.find(team, dataset_id)
-            if dataset is None:
-                await self._store.release(job_id, taken)
+            else:
+                view = await self._store.view(team, dataset_id)
+            if view is None:
+                await self._store.release(team, job_id, taken)
                 raise NotFound("dataset", dataset_id)
-            views.append(dataset.view)
+            views.append(view)
         return views

@@ -19,7 +19,7 @@ from services.dataset.picture_http import seen_by
 from services.dataset.receiving import received, stored, to_end
 from services.dataset.store import DatasetStore
 from services.dataset.uploads import Uploads
-from shared.contract.api.claims import Claimed, ClaimingJob, ClaimRequest, ClaimsAnswer
+from shared.contract.api.claims import Claimed, ClaimRequest, ClaimsAnswer
 from shared.contract.api.datasets import CompatibilityRequest, DatasetAnswer, DatasetsAnswer, Imported
 from shared.contract.errors import NotFound, UserError
 from shared.runtime.clock import Clock
@@ -114,9 +114,7 @@ class Routes:
         """Jobs that have held claims for so long, of all teams."""
         require(request, "service")
         age = timedelta(seconds=whole_number(request, "older_than_seconds", 0, 0, 10**9))
-        since = await self._store.claims_before(self._clock.now() - age)
-        claims = [ClaimingJob(job_id=job_id, since=moment) for job_id, moment in sorted(since.items())]
-        return answer(ClaimsAnswer(claims=claims))
+        return answer(ClaimsAnswer(claims=await self._store.claims_before(self._clock.now() - age)))
 
     async def claim(self, request: web.Request) -> web.Response:
         """Claim datasets for a job: none of them can be deleted until it lets go."""
@@ -127,9 +125,9 @@ class Routes:
         return answer(Claimed(datasets=views))
 
     async def release(self, request: web.Request) -> web.Response:
-        """Let a job's claims go; there being none is no error."""
-        require(request, "service")
-        await self._store.release(request.match_info["job_id"])
+        """Let the claims of a job of the token's team go; there being none is no error."""
+        who = require(request, "service")
+        await self._store.release(who.team, request.match_info["job_id"])
         return web.Response(status=204)
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from services.dataset import index
 from services.dataset.domain import Dataset
+from shared.contract.api.claims import ClaimingJob
 from shared.contract.api.datasets import Claim, ImportReport
 from shared.contract.events import DatasetCreated, DatasetDeleted, Message
 from shared.contract.views import DatasetView, Finding
@@ -83,7 +84,6 @@ class DatasetStore:
                     partialFilterExpression={"slot": {"$exists": True}},
                 ),
                 IndexModel([("state", 1)], name="state"),
-                IndexModel([("claims.job_id", 1)], name="claims", sparse=True),
                 IndexModel([("purged_at", 1)], name="tombstones", expireAfterSeconds=int(TOMBSTONE.total_seconds())),
             ],
         )
@@ -104,7 +104,7 @@ class DatasetStore:
     async def view(self, team: str | None, dataset_id: str) -> DatasetView | None:
         """As `find`, what is public of it alone."""
         document = await self.collection.find_one(_ready(team, dataset_id), {"view": 1})
-        return None if document is None else from_document(document["view"], DatasetView)
+        return from_document(document["view"], DatasetView) if document else None
 
     async def existing(self, dataset_id: str) -> Existing | None:
         """Whatever there is under an id."""
@@ -201,30 +201,38 @@ class DatasetStore:
 
     # --- claims --------------------------------------------------------------------------------------------------------
 
-    async def claim(self, team: str, dataset_id: str, claim: Claim) -> bool:
-        """Note that a model uses a dataset; False if it did already. What is claimed can't be deleted."""
-        result = await self.collection.update_one(
-            {"_id": dataset_id, "team": team, "state": "ready", "claims.job_id": {"$ne": claim.job_id}},
-            {"$push": {"claims": to_document(claim)}},
-        )
-        return result.matched_count == 1
+    # No index on claims: it would have an entry for each of a season's models, all rewritten with each that comes.
 
-    async def release(self, job_id: str, dataset_ids: Sequence[str] | None = None) -> None:
-        """Take a model's claims back: those on `dataset_ids`, or all."""
-        query: Document = {"claims.job_id": job_id}
+    async def claim(self, team: str, dataset_id: str, claim: Claim) -> DatasetView | None:
+        """Note that a model uses a dataset, which can't be deleted any more; None if it did already, or nothing is there."""
+        document = await self.collection.find_one_and_update(
+            {**_ready(team, dataset_id), "claims.job_id": {"$ne": claim.job_id}},
+            {"$push": {"claims": to_document(claim)}},
+            projection={"view": 1},
+        )
+        return from_document(document["view"], DatasetView) if document else None
+
+    async def release(self, team: str, job_id: str, dataset_ids: Sequence[str] | None = None) -> None:
+        """Take the claims of a team's model back: those on `dataset_ids`, or all."""
+        query: Document = {"team": team, "slot": {"$exists": True}, "claims.job_id": job_id}
         if dataset_ids is not None:
             query["_id"] = {"$in": [*dataset_ids]}
         await self.collection.update_many(query, {"$pull": {"claims": {"job_id": job_id}}})
 
-    async def claims_before(self, moment: datetime) -> dict[str, datetime]:
-        """Since when jobs have held claims, of those that have since before `moment`."""
-        since: dict[str, datetime] = {}
-        cursor = self.collection.find({"state": "ready", "claims.claimed_at": {"$lte": moment}}, {"claims": 1})
+    async def claims_before(self, moment: datetime) -> list[ClaimingJob]:
+        """Jobs that have held claims since before `moment`, by id."""
+        found: dict[str, ClaimingJob] = {}
+        cursor = self.collection.find(
+            {"state": "ready", "claims.claimed_at": {"$lte": moment}}, {"team": 1, "claims": 1}
+        )
         async for document in cursor:
             for claim in msgspec.convert(document["claims"], list[Claim], strict=False):
-                if claim.claimed_at <= moment:
-                    since[claim.job_id] = min(claim.claimed_at, since.get(claim.job_id, claim.claimed_at))
-        return since
+                known = found.get(claim.job_id)
+                if claim.claimed_at <= moment and (known is None or claim.claimed_at < known.since):
+                    found[claim.job_id] = ClaimingJob(
+                        job_id=claim.job_id, team=document["team"], since=claim.claimed_at
+                    )
+        return [found[job_id] for job_id in sorted(found)]
 
     # --- cleaning ------------------------------------------------------------------------------------------------------
 

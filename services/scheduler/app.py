@@ -151,6 +151,7 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     async def takes(term: int) -> None:
         ears.forget()
         await jobs.outrank(term)
+        books.forget()
         await board.go_live()
         others: Handlers = {SchedulerPinged: pinged, MembersAsked: asked, TokenUsed: token_used}
         await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), **others})

@@ -23,7 +23,7 @@ from services.scheduler.hours import LabHours
 from services.scheduler.open_time import OpenTime
 from services.scheduler.orders import problem_of
 from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob, can_hold
-from services.scheduler.store import JobStore, Spent, TrainerStore, spent_by
+from services.scheduler.store import JobStore, Spent, TrainerStore, spent_by, with_pace
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
 from shared.runtime.clock import Clock
@@ -36,7 +36,9 @@ _HALF_LIVES = 10
 _FORGOTTEN = timedelta(minutes=10)
 # A scheduler that doesn't plan looks at the store again after so many seconds.
 _FRESH_SECONDS = 1.0
-# How old the paces of finished runs may be.
+# So many jobs are remembered after their end, for what is still said of them.
+_ENDED_KEPT = 256
+# How long it may take until jobs that wait are described by the paces of runs that have finished meanwhile.
 _PACES_SECONDS = 5.0
 
 
@@ -65,6 +67,7 @@ class Board:
         self._hours = hours
         self._pause_lead = pause_lead
         self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, Job] = {}
         self._waiting: dict[str, WaitingJob] = {}
         self._active: dict[str, ActiveJob] = {}
         self._paces: dict[Kind, list[float]] = {}
@@ -96,6 +99,7 @@ class Board:
         )
         paces = {kind: await self._store.finished_paces(*kind) for kind in {kind_of(job) for job in alive}}
         self._jobs.clear()
+        self._ended.clear()
         self._waiting.clear()
         self._active.clear()
         self._paces = paces
@@ -148,17 +152,21 @@ class Board:
 
     def put(self, job: Job) -> None:
         """A job as it was just written or read; an older one than is here changes nothing."""
-        job_id, known = job.view.id, self._jobs.get(job.view.id)
+        job_id, known = job.view.id, self.recall(job.view.id)
         if known is not None and known.view.version >= job.view.version:
             return
         self._seen(job)
         self._waiting.pop(job_id, None)
         self._active.pop(job_id, None)
         if job.view.state in TERMINAL:
+            self._ended[job_id] = job
+            if len(self._ended) > _ENDED_KEPT:
+                del self._ended[next(iter(self._ended))]
             if self._jobs.pop(job_id, None) is not None:
                 self._charge(spent_by(job, self._clock.now()))
-                self._outdated.add(kind_of(job))
+                self._pace(job)
             return
+        self._ended.pop(job_id, None)
         self._jobs[job_id] = job
         if problem_of(job) is not None:
             return  # nothing is planned with it; whoever audits the board takes it out
@@ -197,6 +205,10 @@ class Board:
         """A job that has not ended, as far as it is known here."""
         return self._jobs.get(job_id)
 
+    def recall(self, job_id: str) -> Job | None:
+        """A job as it was last seen here, also one that ended a little while ago."""
+        return self._jobs.get(job_id) or self._ended.get(job_id)
+
     def jobs(self) -> Iterable[Job]:
         """All jobs that have not ended."""
         return self._jobs.values()
@@ -206,16 +218,17 @@ class Board:
         return [self._jobs[job_id] for job_id in self._active]
 
     async def know_paces(self) -> None:
-        """Look up how fast finished runs alike were, where that isn't known or more have finished some seconds ago."""
-        missing = {kind_of(job) for job in self._jobs.values()} - self._paces.keys()
+        """Look up how fast finished runs alike were, where that isn't known, and describe by it the jobs that there are; those
+        of a kind of which more have finished, some seconds later."""
+        news = {kind_of(job) for job in self._jobs.values()} - self._paces.keys()
+        await self._know_paces(news)
         if self._clock.monotonic() - self._paced_at > _PACES_SECONDS:
             self._paced_at = self._clock.monotonic()
-            missing |= self._outdated & self._paces.keys()
+            news |= self._outdated
             self._outdated.clear()
-        if missing:
-            await self._know_paces(missing)
-            for job in list(self._jobs.values()):
-                if kind_of(job) in missing:
+        if news:
+            for job in self._jobs.values():
+                if kind_of(job) in news:
                     self._describe(job)
 
     async def paces_of(self, kind: Kind) -> Sequence[float]:
@@ -293,6 +306,13 @@ class Board:
     async def _know_paces(self, kinds: Iterable[Kind]) -> None:
         for kind in kinds:
             self._paces[kind] = await self._store.finished_paces(*kind)
+
+    def _pace(self, job: Job) -> None:
+        kind = kind_of(job)
+        known = self._paces.get(kind)
+        if known is not None and (paces := with_pace(known, job)) is not known:
+            self._paces[kind] = paces
+            self._outdated.add(kind)
 
     def _describe(self, job: Job) -> None:
         if job.view.id in self._waiting:

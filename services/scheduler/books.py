@@ -1,4 +1,5 @@
-"""What the jobs of each team take from its minutes, in memory: admission looks at it with each request.
+"""What the jobs of each team take from its minutes, in memory: admission looks at it with each request, and whoever plans when
+it tells a team its minutes.
 
 Owns when that is good enough. Each reservation raises the team's version and stays announced in the team's document until
 somebody who has seen the job's own line reserves again; so with the version unchanged, nothing has been taken that isn't either
@@ -19,7 +20,7 @@ def account_of(job: Job) -> Account:
     """The account of a job as it was written or read."""
     view = job.view
     return Account.of(
-        [line.seconds for line in job.ledger],
+        [(line.kind, line.seconds) for line in job.ledger],
         version=view.version,
         created_by=view.created_by,
         capped=job.capped,
@@ -72,6 +73,9 @@ class Books:
         if known is not None and known.version == version:
             known.version = version + 1
 
-    def forget(self, team: str) -> None:
-        """Ask the store the next time."""
-        self._teams.pop(team, None)
+    def forget(self, team: str | None = None) -> None:
+        """Ask the store the next time about this team, or (None) about any."""
+        if team is None:
+            self._teams.clear()
+        else:
+            self._teams.pop(team, None)

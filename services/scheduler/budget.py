@@ -21,12 +21,14 @@ _FEWEST_MINUTES = 10
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """One job in its team's books: `seconds` is the sum of its lines (negative: taken), `booked` whether it has any; `capped`
-    whether its member's cap counts it; `alive` whether it has not ended. `version` is the job's."""
+    """One job in its team's books: `seconds` is the sum of its lines (negative: taken), `used` of those that are for use, and
+    `booked` whether it has any; `capped` whether its member's cap counts it; `alive` whether it has not ended. `version` is the
+    job's."""
 
     version: int
     created_by: str
     seconds: int
+    used: int
     booked: bool
     capped: bool
     alive: bool
@@ -34,7 +36,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls,
-        lines: Sequence[int],
+        lines: Sequence[tuple[str, int]],
         *,
         version: int,
         created_by: str,
@@ -42,11 +44,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         approved_by: str | None,
         state: JobState,
     ) -> Account:
-        """The account of a job with these `lines` (seconds). A mentor's approval takes it out of the member's cap."""
+        """The account of a job with these `lines` (kind, seconds). A mentor's approval takes it out of the member's cap."""
         return cls(
             version=version,
             created_by=created_by,
-            seconds=sum(lines),
+            seconds=sum(seconds for _, seconds in lines),
+            used=sum(seconds for kind, seconds in lines if kind == "use"),
             booked=bool(lines),
             capped=capped and approved_by is None,
             alive=state not in TERMINAL,

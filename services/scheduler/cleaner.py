@@ -77,11 +77,11 @@ class Cleaner:
         except UserError as error:
             self._log.info("claims.unread", error=error.message)
             return
-        known = await self._jobs.exists(claimed)
-        for job_id in claimed:
-            if job_id not in known:
-                await self._datasets.release("", job_id)
-                self._log.warning("claim.orphaned", job=job_id)
+        known = await self._jobs.exists([claim.job_id for claim in claimed])
+        for claim in claimed:
+            if claim.job_id not in known:
+                await self._datasets.release(claim.team, claim.job_id)
+                self._log.warning("claim.orphaned", job=claim.job_id)
 
     async def _release(self, job: Job) -> None:
         if not job.releasing and not await self._jobs.begin_release(job):

@@ -11,7 +11,7 @@ from datetime import timedelta
 import aiohttp
 import msgspec
 
-from shared.contract.api.claims import Claimed, ClaimRequest, ClaimsAnswer
+from shared.contract.api.claims import Claimed, ClaimingJob, ClaimRequest, ClaimsAnswer
 from shared.contract.api.datasets import DatasetAnswer
 from shared.contract.api.errors import ErrorAnswer
 from shared.contract.errors import UserError
@@ -51,11 +51,11 @@ class DatasetService:
             found.append(msgspec.json.decode(data, type=DatasetAnswer).dataset)
         return found
 
-    async def old_claims(self, older_than_seconds: int) -> list[str]:
-        """Ids of the jobs that have held claims for that long. Raises UserError."""
+    async def old_claims(self, older_than_seconds: int) -> list[ClaimingJob]:
+        """Jobs that have held claims for that long. Raises UserError."""
         path = f"/api/internal/claims?older_than_seconds={older_than_seconds}"
         data = await self._call("GET", path, "", None)
-        return [claim.job_id for claim in msgspec.json.decode(data, type=ClaimsAnswer).claims]
+        return msgspec.json.decode(data, type=ClaimsAnswer).claims
 
     async def _call(self, method: str, path: str, team: str, body: object | None) -> bytes:
         now = self._clock.now()

@@ -165,7 +165,9 @@ class Facts:
 
     async def _answer(self, trainer: str, lease: Lease) -> None:
         """Tell a trainer that holds what it shouldn't to let go, and one that hasn't heard of a stop to stop."""
-        job = self._board.find(lease.job_id)
+        job = self._board.recall(lease.job_id)
+        if job is not None and domain.ended_by_its_trainer(job, lease.attempt):
+            return
         if job is None or not domain.holds(job, lease.attempt, trainer):
             job = await self._jobs.find(lease.job_id)
         if job is None or not domain.holds(job, lease.attempt, trainer):

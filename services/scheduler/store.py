@@ -38,6 +38,9 @@ from shared.runtime.mongo import (
 # Makes the envelope of a message about a job: id, time and trace are the runtime's.
 Enveloper = Callable[[Message, Job], Envelope]
 _CONFLICTS = 20
+# As many finished runs tell how fast those alike are, each of so many steps or more.
+_NEWEST, _LEAST_STEPS = 20, 20
+_FINISHED = (JobState.SUCCEEDED, JobState.STOPPED)
 # What `is_over` looks at.
 ABOUT = ("view.state", "view.attempt")
 _ALIVE = frozenset(JobState) - TERMINAL
@@ -51,6 +54,15 @@ _SPENT = dict.fromkeys(
     ),
     1,
 )
+
+
+# The lists that a job may be on, and what puts it there: few are, and all are found by one index.
+_LISTS: dict[str, Callable[[Job], bool]] = {
+    "children": lambda job: bool(job.children),
+    "kept": lambda job: job.kept_at is not None,
+    "release": lambda job: job.to_release,
+    "room": lambda job: job.view.state is JobState.TRY_AGAIN_LATER and job.view.when_room and job.deleted_at is None,
+}
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,22 +86,25 @@ class JobStore:
         self._envelope = envelope
 
     async def prepare(self) -> None:
-        """Create the indexes."""
+        """Create the indexes: as few as will do, as each of them is part of every write."""
+        await self._list_older_jobs()
         await ensure_indexes(
             self.collection,
             [
                 outbox.INDEX,
-                IndexModel([("view.state", ASCENDING), ("view.queued_at", ASCENDING)], name="queue"),
+                IndexModel([("lists", ASCENDING)], name="lists", sparse=True),
+                IndexModel([("view.state", ASCENDING), ("view.ended_at", DESCENDING)], name="state"),
                 IndexModel([("view.team", ASCENDING), ("view.state", ASCENDING)], name="team"),
-                IndexModel(
-                    [("view.starting_model", ASCENDING), ("view.state", ASCENDING), ("view.ended_at", DESCENDING)],
-                    name="finished",
-                ),
-                IndexModel([("view.ended_at", DESCENDING)], name="ended"),
-                IndexModel([("to_release", ASCENDING)], name="release"),
-                IndexModel([("children.id", ASCENDING)], name="children", sparse=True),
             ],
         )
+
+    async def _list_older_jobs(self) -> None:
+        """Jobs may have been written before their lists were; an index of that time tells."""
+        if "release" in await self.collection.index_information():
+            async for document in self.collection.find({"lists": {"$exists": False}}):
+                job = _job(document)
+                unchanged = {"_id": job.view.id, "view.version": job.view.version}
+                await self.collection.update_one(unchanged, {"$set": {"lists": _lists(job)}})
 
     async def insert(self, job: Job) -> bool:
         """Add a new job with its first event; False if the id is there already (a repeated request)."""
@@ -183,14 +198,18 @@ class JobStore:
 
     async def for_room(self) -> list[Job]:
         """Jobs that queue by themselves once they may, the longest known first."""
-        where = {"view.state": JobState.TRY_AGAIN_LATER, "view.when_room": True, "deleted_at": None}
-        cursor = self.collection.find(where).sort("view.created_at", ASCENDING)
+        cursor = self.collection.find({"lists": "room"}).sort("view.created_at", ASCENDING)
         return [_job(document) async for document in cursor]
 
     async def ended_since(self, since: datetime) -> list[Spent]:
         """What was spent by jobs that ended since then and used some seconds. Of each no more is read than that: there are a
         season's."""
-        cursor = self.collection.find({"view.ended_at": {"$gte": since}, "view.used_seconds": {"$gt": 0}}, _SPENT)
+        where = {
+            "view.state": {"$in": sorted(TERMINAL)},
+            "view.ended_at": {"$gte": since},
+            "view.used_seconds": {"$gt": 0},
+        }
+        cursor = self.collection.find(where, _SPENT)
         return [_spent(document) async for document in cursor]
 
     async def of_team(self, team: str) -> list[Job]:
@@ -205,20 +224,21 @@ class JobStore:
         return {document["_id"]: document["view"]["description"] async for document in cursor}
 
     async def finished_paces(self, starting_model: str, batch_size: int, accelerator: Accelerator) -> list[float]:
-        """Seconds a step of the last 20 runs alike that got somewhere."""
+        """Seconds a step of the last runs alike that got somewhere, the newest first; `with_pace` keeps them so."""
         cursor = self.collection.find(
             {
                 "view.starting_model": starting_model,
-                "view.state": {"$in": [JobState.SUCCEEDED, JobState.STOPPED]},
+                "view.state": {"$in": list(_FINISHED)},
                 "view.batch_size": batch_size,
                 "accelerator": accelerator,
-                "view.checkpoint.step": {"$gte": 20},
+                "view.checkpoint.step": {"$gte": _LEAST_STEPS},
+                "view.checkpoint.stepping_seconds": {"$gt": 0},
             },
             {"view.checkpoint": 1},
         )
-        documents = await cursor.sort("view.ended_at", DESCENDING).limit(20).to_list(20)
+        documents = await cursor.sort("view.ended_at", DESCENDING).limit(_NEWEST).to_list(_NEWEST)
         checkpoints = [document["view"]["checkpoint"] for document in documents]
-        return [float(c["stepping_seconds"]) / c["step"] for c in checkpoints if c["stepping_seconds"] > 0]
+        return [float(checkpoint["stepping_seconds"]) / checkpoint["step"] for checkpoint in checkpoints]
 
     async def accounts(self, team: str) -> dict[str, Account]:
         """What each of a team's jobs takes from its minutes, deleted jobs' too, by id."""
@@ -229,7 +249,7 @@ class JobStore:
         )
         return {
             document["_id"]: Account.of(
-                [int(line["seconds"]) for line in document["ledger"]],
+                [(line["kind"], int(line["seconds"])) for line in document["ledger"]],
                 version=int(document["view"]["version"]),
                 created_by=document["view"]["created_by"],
                 capped=document.get("capped", True),
@@ -246,12 +266,12 @@ class JobStore:
 
     async def to_release(self) -> list[Job]:
         """Jobs whose claims (and artifacts, where deleted) are to be let go."""
-        cursor = self.collection.find({"to_release": True}).limit(1000)
+        cursor = self.collection.find({"lists": "release"}).limit(1000)
         return [_job(document) async for document in cursor]
 
     async def abandoned(self, before: datetime) -> list[str]:
         """Jobs that somebody began to try again before then, and never finished: ids."""
-        where = {"view.state": JobState.TRY_AGAIN_LATER, "view.when_room": False, "kept_at": {"$lt": before}}
+        where = {"lists": "kept", "view.when_room": False, "kept_at": {"$lt": before}}
         return [document["_id"] async for document in self.collection.find(where, {"_id": 1})]
 
     async def count_for_room(self, team: str) -> int:
@@ -270,12 +290,17 @@ class JobStore:
     async def released(self, job_id: str) -> None:
         """The job holds nothing outside any more."""
         await self.collection.update_one(
-            {"_id": job_id}, {"$set": {"to_release": False, "releasing": False}, "$inc": {"view.version": 1}}
+            {"_id": job_id},
+            {
+                "$set": {"to_release": False, "releasing": False},
+                "$pull": {"lists": "release"},
+                "$inc": {"view.version": 1},
+            },
         )
 
     async def parents(self) -> list[Job]:
         """Jobs that others hold because they train on from them."""
-        cursor = self.collection.find({"children.id": {"$exists": True}})
+        cursor = self.collection.find({"lists": "children"})
         return [_job(document) async for document in cursor]
 
     async def exists(self, job_ids: Sequence[str]) -> set[str]:
@@ -338,7 +363,21 @@ def merged_leases(known: Sequence[Lease], held: Sequence[Lease], now: datetime, 
 
 def _document(job: Job) -> Document:
     document = to_document(job)
-    return {"_id": document["view"].pop("id"), **document}
+    return {"_id": document["view"].pop("id"), **document, "lists": _lists(job)}
+
+
+def _lists(job: Job) -> list[str]:
+    return [name for name, is_on in _LISTS.items() if is_on(job)]
+
+
+def with_pace(paces: list[float], job: Job) -> list[float]:
+    """What `finished_paces` gives once this job has ended, where these are what it gave before."""
+    checkpoint = job.view.checkpoint
+    if job.view.state not in _FINISHED or checkpoint is None:
+        return paces
+    if checkpoint.step < _LEAST_STEPS or checkpoint.stepping_seconds <= 0:
+        return paces
+    return [checkpoint.stepping_seconds / checkpoint.step, *paces][:_NEWEST]
 
 
 def spent_by(job: Job, now: datetime) -> Spent:

@@ -56,12 +56,19 @@ class TeamStore:
         # Whose announcements these are: the same request, sent to two schedulers, is announced by both.
         self._name = uuid.uuid4().hex
 
-    async def view(self, team: str, now: datetime) -> TeamView:
-        """The team's minutes; the version rises with every call, so that of two views the later wins."""
+    async def view(self, team: str, now: datetime, *, afresh: bool = True) -> TeamView:
+        """The team's minutes; the version rises with every call, so that of two views the later wins. Not `afresh`, what is
+        remembered of its jobs will do: whoever plans hears of each write, and tells again what it hears later."""
         document = await self._counted(team, now)
-        lines = await self._jobs.lines(team)
-        used = sum(line.seconds for line in lines if line.kind == "use")
-        return _view(document, balance(lines), used, int(document["view_version"]) + 1)
+        if afresh:
+            self._books.forget(team)
+        accounts = (await self._books.of(team, int(document["version"]))).values()
+        return _view(
+            document,
+            sum(account.seconds for account in accounts),
+            sum(account.used for account in accounts),
+            int(document["view_version"]) + 1,
+        )
 
     async def summaries(self, now: datetime) -> list[TeamSummary]:
         """All teams that were ever seen, by name. The store sums up the lines of their jobs; no job is read."""

@@ -80,13 +80,15 @@ class Teller:
                 await self._tell_places(known, first=first)
                 self._places_due = self._clock.monotonic() + _COST_SHARE * self._cost
             self._told_in = term
-        while self._dirty:
-            team = self._dirty.pop()
+        # Touched again meanwhile, it is told again in the next round.
+        due, self._dirty = self._dirty, set()
+        while due:
+            team = due.pop()
             try:
-                view = await self._teams.view(team, self._clock.now())
+                view = await self._teams.view(team, self._clock.now(), afresh=not self._board.live)
                 await self._bus.publish(self._envelope(TeamChanged(team=view), team))
             except BaseException:
-                self._dirty.add(team)
+                self._dirty |= {team, *due}
                 raise
 
     async def _tell_lists(self) -> None:

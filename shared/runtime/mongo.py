@@ -76,9 +76,13 @@ class Store:
 
 
 async def ensure_indexes(collection: Collection, indexes: Sequence[IndexModel]) -> None:
-    """Create what is missing; existing ones of the same shape are left alone."""
+    """Create what is missing, then drop what isn't listed: an index that no query needs costs every write."""
+    listed = {"_id_", *(index.document["name"] for index in indexes)}
     if indexes:
         await collection.create_indexes(list(indexes))
+    for name in await collection.index_information():
+        if name not in listed:
+            await collection.drop_index(name)
 
 
 def to_millisecond(at: datetime) -> datetime:

@@ -19,11 +19,13 @@ from shared.runtime import log
 from shared.runtime.bus import Bus, Unroutable
 from shared.runtime.clock import Clock
 from shared.runtime.metrics import Metrics
-from shared.runtime.mongo import Collection, Document, IndexModel, UpdateOne
+from shared.runtime.mongo import Collection, Document, IndexModel
 
 FIELD = "outbox"
 INDEX = IndexModel([("outbox.id", 1)], name="outbox", sparse=True)
 _BATCH = 200
+# As many documents are written at once: each of them is held against the ids of all.
+_TOLD_AT_ONCE = 50
 _SIDE_BY_SIDE = 16
 # How long a round waits for the broker; whoever is slower doesn't hold up the next one.
 _PATIENCE = 0.5
@@ -64,7 +66,7 @@ class Relay:
         self._is_over = is_over
         self._facts = asyncio.Semaphore(_SIDE_BY_SIDE)
         # Documents whose messages are on their way, as they were read.
-        self._under_way: dict[Any, tuple[Document, asyncio.Task[UpdateOne]]] = {}
+        self._under_way: dict[Any, tuple[Document, asyncio.Task[None]]] = {}
         self._log = log.get("outbox")
 
     async def relay_once(self) -> int:
@@ -95,23 +97,26 @@ class Relay:
             over = [(document, task) for document, task in self._under_way.values() if task.done()]
             for document, _ in over:
                 del self._under_way[document["_id"]]
-            told = [(document, task.result()) for document, task in over if _worked(task)]
-            if told:
-                # One write for all: pulling each for itself would cost as much as the change that it tells of.
-                await self._collection.bulk_write([update for _, update in told], ordered=False)
-            published += sum(len(document[FIELD]) for document, _ in told)
+            told = [document for document, task in over if _worked(task)]
+            for first in range(0, len(told), _TOLD_AT_ONCE):
+                await self._pull(told[first : first + _TOLD_AT_ONCE])
+            published += sum(len(document[FIELD]) for document in told)
             for _, task in over:
                 task.result()
             if len(documents) < _BATCH or not fresh:
                 return published
 
-    async def _relay(self, document: Document) -> UpdateOne:
-        """Publish what waits in a document; gives the update that takes it out."""
-        entries = document[FIELD]
-        for waiting in entries:
+    async def _relay(self, document: Document) -> None:
+        for waiting in document[FIELD]:
             await self._publish(waiting, document)
-        ids = [waiting["id"] for waiting in entries]
-        return UpdateOne({"_id": document["_id"]}, {"$pull": {FIELD: {"id": {"$in": ids}}}})
+
+    async def _pull(self, told: Sequence[Document]) -> None:
+        """Take out what was published. One update for all of them: one each would cost as much as the changes that they tell
+        of."""
+        ids = [waiting["id"] for document in told for waiting in document[FIELD]]
+        await self._collection.update_many(
+            {"_id": {"$in": [document["_id"] for document in told]}}, {"$pull": {FIELD: {"id": {"$in": ids}}}}
+        )
 
     async def _publish(self, waiting: Document, document: Document) -> None:
         envelope = decode(bytes(waiting["data"]))
@@ -133,5 +138,5 @@ class Relay:
             self._log.warning("command.untaken", **about)
 
 
-def _worked(task: asyncio.Task[UpdateOne]) -> bool:
+def _worked(task: asyncio.Task[None]) -> bool:
     return not task.cancelled() and task.exception() is None

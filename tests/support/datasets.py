@@ -81,7 +81,8 @@ class World:
         return await self.scheduler("PUT", f"{self.service.url}/api/internal/claims/{job_id}", body)
 
     async def release(self, job_id: str) -> None:
-        status, _ = await self.scheduler("DELETE", f"{self.service.url}/api/internal/claims/{job_id}")
+        scheduler = Caller(self.session, token(self.team, role="service", name="scheduler"))
+        status, _ = await scheduler("DELETE", f"{self.service.url}/api/internal/claims/{job_id}")
         assert status == 204
 
     async def nothing_is_left(self) -> None:

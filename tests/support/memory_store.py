@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from bson.objectid import ObjectId
 from pymongo.errors import DuplicateKeyError
 
-from shared.runtime.mongo import Database, Document, IndexModel, UpdateOne
+from shared.runtime.mongo import Database, Document, IndexModel
 from tests.support.documents import copied, is_condition, matches, projected, sort_key, through_bson, updated
 
 Moment = Literal["before", "after"]
@@ -75,6 +75,10 @@ class MemoryCollection:
         await self._hook("before", "create_indexes", self.name)
         return [str(index.document["name"]) for index in indexes]
 
+    async def index_information(self) -> Document:
+        """None: whatever is looked for is found without."""
+        return {}
+
     async def insert_one(self, document: Document) -> Result:
         document.setdefault("_id", ObjectId())
         fresh = through_bson(document)
@@ -97,21 +101,17 @@ class MemoryCollection:
         return sum(1 for _ in self._matching(where))
 
     async def update_one(self, where: Document, update: Document, *, upsert: bool = False) -> Result:
-        return await self._update("update_one", where, update, upsert=upsert, most=1)
+        return await self._update("update_one", where, update, upsert=upsert)
 
     async def update_many(self, where: Document, update: Document) -> Result:
-        return await self._update("update_many", where, update, upsert=False, most=None)
-
-    async def bulk_write(self, writes: Sequence[UpdateOne], *, ordered: bool) -> Result:
-        """Each write for itself: what strikes in between leaves the others undone."""
-        if ordered:
-            raise NotImplementedError("writes in order")
-        matched = 0
-        for write in writes:
-            assert isinstance(write._doc, dict)
-            result = await self.update_one(dict(write._filter), write._doc, upsert=bool(write._upsert))
+        """Each document for itself: what strikes in between leaves the others as they were."""
+        await self._hook("before", "update_many", self.name)
+        matched = modified = 0
+        for identity in [document["_id"] for document in self._matching(where)]:
+            result = await self._update("update_many", {**where, "_id": identity}, update, upsert=False)
             matched += result.matched_count
-        return Result(matched_count=matched)
+            modified += result.modified_count
+        return Result(matched_count=matched, modified_count=modified)
 
     async def find_one_and_update(
         self, where: Document, update: Document, *, projection: Document | None = None, return_document: bool = False
@@ -139,17 +139,15 @@ class MemoryCollection:
         await self._hook("before", "find", self.name)
         return [projected(document, projection) for document in self._matching(where)]
 
-    async def _update(
-        self, operation: str, where: Document, update: Document, *, upsert: bool, most: int | None
-    ) -> Result:
+    async def _update(self, operation: str, where: Document, update: Document, *, upsert: bool) -> Result:
         await self._hook("before", operation, self.name)
-        found = list(self._matching(where))[:most]
+        before = next(self._matching(where), None)
         modified, identity = 0, None
-        for before in found:
+        if before is not None:
             after = updated(before, where, update)
-            modified += after != before
+            modified = int(after != before)
             self._documents[before["_id"]] = after
-        if not found and upsert:
+        elif upsert:
             plain = {path: value for path, value in where.items() if not is_condition(value)}
             fresh = updated({}, where, {"$set": plain} if plain else {})
             fresh = updated({"_id": fresh.pop("_id", ObjectId()), **fresh}, where, update)
@@ -158,7 +156,7 @@ class MemoryCollection:
                 raise DuplicateKeyError(f"E11000 duplicate key: {identity!r}", 11000)
             self._documents[identity] = fresh
         await self._hook("after", operation, self.name)
-        return Result(matched_count=len(found), modified_count=modified, upserted_id=identity)
+        return Result(matched_count=int(before is not None), modified_count=modified, upserted_id=identity)
 
     def _matching(self, where: Document) -> Iterator[Document]:
         query = through_bson(where)

@@ -28,9 +28,10 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimingJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that holds claims, and since when."""
+    """A job that holds claims, its team, and since when."""
 
     job_id: str
+    team: str
     since: datetime
 
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 from unittest import mock
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from pymongo.errors import AutoReconnect
 from services.scheduler import app as scheduler
 from services.scheduler import cleaner, teams
 from services.scheduler.settings import SchedulerSettings
+from shared.contract.api.claims import ClaimingJob
 from shared.contract.errors import UserError
 from shared.contract.topology import SCHEDULER_FACTS, Queue
 from shared.contract.views import DatasetView, LabelCount
@@ -69,12 +70,20 @@ class InlineExecutor(ThreadPoolExecutor):
         return done
 
 
+class Claims(NamedTuple):
+    """What a team's job claims, and since when."""
+
+    team: str
+    datasets: set[str]
+    at: datetime
+
+
 @dataclass
 class Datasets:
     """The dataset service's side: who claims what, and since when."""
 
     views: dict[str, DatasetView]
-    claims: dict[str, tuple[set[str], datetime]] = field(default_factory=dict)
+    claims: dict[str, Claims] = field(default_factory=dict)
     up: bool = True
 
 
@@ -251,23 +260,29 @@ class DatasetClient:
 
     async def claim(self, team: str, job_id: str, description: str, dataset_ids: Sequence[str]) -> list[DatasetView]:
         found = await self.look(team, dataset_ids)
-        self._there.claims[job_id] = set(dataset_ids), self._clock.now()
+        self._there.claims[job_id] = Claims(team, set(dataset_ids), self._clock.now())
         await self._process.breathe()
         return found
 
     async def release(self, team: str, job_id: str) -> None:
         await self._reach()
-        self._there.claims.pop(job_id, None)
+        claims = self._there.claims.get(job_id)
+        if claims is not None and claims.team == team:
+            del self._there.claims[job_id]
         await self._process.breathe()
 
     async def look(self, team: str, dataset_ids: Sequence[str]) -> list[DatasetView]:
         await self._reach()
         return [self._there.views[dataset_id] for dataset_id in dataset_ids]
 
-    async def old_claims(self, older_than_seconds: int) -> list[str]:
+    async def old_claims(self, older_than_seconds: int) -> list[ClaimingJob]:
         await self._reach()
         before = self._clock.now() - timedelta(seconds=older_than_seconds)
-        return [job_id for job_id, (_, at) in self._there.claims.items() if at < before]
+        return [
+            ClaimingJob(job_id=job_id, team=claims.team, since=claims.at)
+            for job_id, claims in self._there.claims.items()
+            if claims.at < before
+        ]
 
     async def _reach(self) -> None:
         await self._process.breathe()

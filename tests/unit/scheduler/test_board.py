@@ -9,7 +9,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from services.scheduler import facts, orders
-from services.scheduler.board import Board, needs_of
+from services.scheduler.board import Board, kind_of, needs_of
 from services.scheduler.domain import Job
 from services.scheduler.store import JobStore, TrainerStore
 from shared.contract.jobs import JobState
@@ -71,6 +71,64 @@ def test_a_slot_was_last_there_when_its_trainer_last_took_jobs() -> None:
     for leaving in (trainer(seen_at=after(50), draining=True), trainer(seen_at=after(60), drain_asked=True)):
         board.heard(leaving)
     assert board.last_able(needs) == after(40)
+
+
+def stopped_run(job_id: str, step: int, seconds: float) -> tuple[Job, Job]:
+    """A job while it runs, and after it was stopped at that step, with so many seconds of stepping."""
+    held = orders.assign(queued(job_id), "t1", after(10)).job
+    return held, newer(
+        orders.enforce(orders.stop(with_checkpoint(running(held), step, seconds), after(40)).job, 1, after(70)).job
+    )
+
+
+async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_another_look() -> None:
+    seconds, looks = 100.0, 0
+
+    class Ticking(Clock):
+        def monotonic(self) -> float:
+            return seconds
+
+    class Jobs:
+        async def finished_paces(self, *_: object) -> list[float]:
+            nonlocal looks
+            looks += 1
+            return [0.5]
+
+    board = a_board(jobs=Jobs(), clock=Ticking())
+    board.put(queued("waits"))
+    await board.know_paces()
+
+    def expected() -> float:
+        return board.snapshot(NOW).waiting[0].expected_seconds
+
+    besides = expected() - 200 * 0.5
+    for held, over in (stopped_run("a", 100, 200.0), stopped_run("b", 19, 1.0), stopped_run("c", 100, 300.0)):
+        board.put(held)
+        board.put(over)
+    kind = kind_of(queued())
+    assert list(await board.paces_of(kind)) == [3.0, 2.0, 0.5]
+    # Those that wait are described anew some seconds after the last time.
+    for pause, pace in ((0, 0.5), (6, 2.0), (0, 2.0)):
+        seconds += pause
+        await board.know_paces()
+        assert expected() - besides == 200 * pace
+    for number in range(20):
+        for job in stopped_run(f"e{number}", 100, 100.0):
+            board.put(job)
+    assert (list(await board.paces_of(kind)), looks) == ([1.0] * 20, 1)
+
+
+def test_a_job_is_remembered_for_a_while_after_its_end() -> None:
+    board = a_board()
+    held, over = stopped_run("a", 100, 50.0)
+    board.put(held)
+    assert (board.recall("a"), board.find("a")) == (held, held)
+    board.put(over)
+    board.put(held)  # whoever wrote that was late to say so
+    assert (board.recall("a"), board.find("a")) == (over, None)
+    for number in range(256):
+        board.put(stopped_run(f"b{number}", 100, 50.0)[1])
+    assert (board.recall("a"), board.recall("b0") is None) == (None, False)
 
 
 async def test_a_scheduler_that_does_not_plan_reads_all_once_and_then_what_has_changed() -> None:

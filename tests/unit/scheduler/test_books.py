@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from services.scheduler import budget
 from services.scheduler.books import Books
-from services.scheduler.domain import Job
+from services.scheduler.domain import Change, Job
 from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
 from shared.contract.events import Message
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from tests.support.memory_store import MemoryStore
-from tests.unit.scheduler.samples import NOW, queued
+from tests.unit.scheduler.samples import NOW, in_state, queued
 
 GRANTED = 1000
 
@@ -108,7 +108,7 @@ async def test_what_another_scheduler_gave_back_is_missing_until_the_store_is_as
     )
     await there.jobs.collection.update_one(
         {"_id": "a"},
-        {"$set": {"view.state": "CANCELED", "view.version": 2, "ledger": [{"seconds": 0}]}},
+        {"$set": {"view.state": "CANCELED", "view.version": 2, "ledger": [{"kind": "refund", "seconds": 0}]}},
     )
     assert await here.left() == 300
     assert await here.left(afresh=True) == GRANTED
@@ -117,6 +117,41 @@ async def test_what_another_scheduler_gave_back_is_missing_until_the_store_is_as
     here.books.wrote(job)
     look = await here.teams.look("demo", NOW)
     assert (look.left, look.jobs) == (GRANTED, 0)
+
+
+async def test_minutes_that_are_told_by_what_is_remembered_are_those_of_the_store(
+    places: Callable[[], Place],
+) -> None:
+    here, there = places(), places()
+    for number, used in enumerate((40, 0, 250)):
+        assert await here.reserve(f"j{number}", 300)
+        job = await here.insert(f"j{number}", 300)
+        lines = [*job.ledger, *budget.settlement(job.view.id, 300, used, NOW)]
+        change = Change(job=replace(in_state(job, JobState.STOPPED), ledger=lines), cause="stopped")
+        after = await here.jobs.apply(job, change)
+        assert after is not None
+        here.books.wrote(after)
+    assert await here.reserve("j9", 100)
+    await here.insert("j9", 100)
+    remembered = await here.teams.view("demo", NOW, afresh=False)
+    assert (remembered.used_seconds, remembered.reserved_seconds) == (290, 100)
+    assert remembered.balance_seconds == GRANTED - 390
+    assert replace(await there.teams.view("demo", NOW), version=remembered.version) == remembered
+    # What another one gives back is missing, until the store is asked.
+    await there.jobs.collection.update_one({"_id": "j9"}, {"$set": {"ledger": [], "view.version": 2}})
+    assert (await here.teams.view("demo", NOW, afresh=False)).reserved_seconds == 100
+    assert (await here.teams.view("demo", NOW)).reserved_seconds == 0
+    assert (await here.teams.view("demo", NOW, afresh=False)).reserved_seconds == 0
+
+
+async def test_whoever_begins_to_plan_forgets_what_it_remembered_of_all_teams(places: Callable[[], Place]) -> None:
+    here = places()
+    assert await here.reserve("j1", 100)
+    await here.insert("j1", 100)
+    await here.jobs.collection.update_one({"_id": "j1"}, {"$set": {"ledger": []}})
+    assert (await here.teams.view("demo", NOW, afresh=False)).reserved_seconds == 100
+    here.books.forget()
+    assert (await here.teams.view("demo", NOW, afresh=False)).reserved_seconds == 0
 
 
 async def test_a_reservation_whose_job_never_came_is_withdrawn_by_whoever_made_it(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from services.scheduler.domain import Job
@@ -144,10 +147,18 @@ class Bus:
 
 
 class Teams:
+    """Each was looked at this often; `looked` is called each time."""
+
+    def __init__(self) -> None:
+        self.looks = Counter[tuple[str, bool]]()
+        self.looked: Callable[[str], None] = lambda _: None
+
     async def teams(self) -> list[str]:
         return []
 
-    async def view(self, team: str, _: datetime) -> TeamView:
+    async def view(self, team: str, _: datetime, *, afresh: bool) -> TeamView:
+        self.looks[team, afresh] += 1
+        self.looked(team)
         return TeamView(team=team, granted_seconds=0, used_seconds=0, reserved_seconds=0, balance_seconds=0)
 
 
@@ -163,18 +174,46 @@ class Clock:
         return self.seconds
 
 
-async def test_all_are_told_once_whenever_what_is_shown_of_the_room_has_changed() -> None:
-    room, bus, clock = Room(OUR_RUN, THEIRS, trainers=[trainer("t1")]), Bus(), Clock()
-    term: list[int | None] = [1]
-    teller = Teller(
+def a_teller(room: Room, bus: Bus, clock: Clock, teams: Teams, term: Callable[[], int | None]) -> Teller:
+    return Teller(
         board=cast(Any, room),
-        teams=cast(Any, Teams()),
+        teams=cast(Any, teams),
         lists=(),
         bus=cast(Any, bus),
         clock=cast(Any, clock),
-        term=lambda: term[0],
+        term=term,
         envelope=lambda body, team: Envelope(id="m", time=clock.now(), source="test", team=team, body=body),
     )
+
+
+async def test_minutes_are_told_once_a_round_however_often_they_change_and_again_after_a_failure() -> None:
+    room, teams = Room(trainers=[trainer("t1")]), Teams()
+    teller = a_teller(room, Bus(), Clock(), teams, lambda: 1)
+    teams.looked = teller.touch  # a job of theirs ends while they are told
+    for team in ("ours", "theirs"):
+        teller.touch(team)
+    for number in (1, 2):
+        await teller.round()
+        # Whoever plans hears of each write: it needs no look at the store.
+        assert teams.looks == {("ours", False): number, ("theirs", False): number}
+
+    def out(_: str) -> None:
+        raise ConnectionError("no store")
+
+    teams.looked = out
+    with pytest.raises(ConnectionError):
+        await teller.round()
+    teams.looked, room.live = lambda _: None, False
+    teams.looks.clear()
+    for _ in range(2):
+        await teller.round()
+        assert teams.looks == {("ours", True): 1, ("theirs", True): 1}
+
+
+async def test_all_are_told_once_whenever_what_is_shown_of_the_room_has_changed() -> None:
+    room, bus, clock = Room(OUR_RUN, THEIRS, trainers=[trainer("t1")]), Bus(), Clock()
+    term: list[int | None] = [1]
+    teller = a_teller(room, bus, clock, Teams(), lambda: term[0])
 
     async def moves() -> int:
         clock.seconds += 1

@@ -56,7 +56,8 @@ class Watch:
     def _written(self, before: Job | None, after: Job) -> Iterator[str]:
         view = after.view
         yield from _contradictions(after)
-        claimed = self._plant.datasets.claims.get(view.id, (set(), None))[0]
+        claims = self._plant.datasets.claims.get(view.id)
+        claimed = set() if claims is None else claims.datasets
         if (view.state not in TERMINAL or view.when_room) and not claimed.issuperset(view.dataset_ids):
             yield f"it holds {claimed or 'nothing'} of its datasets"
         if before is None:
