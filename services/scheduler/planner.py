@@ -6,6 +6,7 @@ else, with the term of the scheduler that plans, so that two that plan at once c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,6 +22,8 @@ from shared.runtime import log
 from shared.runtime.clock import Clock
 
 _JUMP_SECONDS = 5.0
+# As many jobs are assigned at once: written one by one, a long queue would wait for the store's answers.
+_SIDE_BY_SIDE = 16
 _LAB_HOURS = Reason(
     code="lab_hours",
     message="The lab's hours are over: the job is saved and goes on from there when they begin again.",
@@ -80,26 +83,41 @@ class Planner:
         await self._board.know_paces()
         if not self._may_judge(term):
             return False
-        actions = plan(self._board.snapshot(now), now)
-        # While the first of them are written, the jobs of the others may change.
-        looked_at = [self._board.find(action.job_id) for action in actions]
-        for action, known in zip(actions, looked_at, strict=True):
-            if isinstance(action, Lose | Enforce) and not self._may_judge(term):
+        # While the first actions are written, the jobs of the others may change.
+        actions = [(action, self._board.find(action.job_id)) for action in plan(self._board.snapshot(now), now)]
+        for action, known in actions:
+            if not isinstance(action, Lose | Enforce):
+                continue
+            if not self._may_judge(term):
                 self._log.warning("planner.unsure", action=repr(action))
                 return False
-            seen = None if known is None else known.view.version
-            try:
-                job = await self._jobs.decide(action.job_id, self._decision(action, term, seen), known=known)
-            except Stale as why:
-                # Somebody was quicker: the next round looks again.
-                self._log.debug("action.stale", action=repr(action), why=str(why))
-                current = await self._jobs.find(action.job_id)
-                if current is not None:
-                    self._board.put(current)
-                continue
-            self._tell(action, job)
-            self._changed(job)
+            await self._carry_out(action, known, term)
+        # Nobody is harmed by one of the others that is late. One that fails keeps no other from being told of its write.
+        turns = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+        async def in_turn(action: Action, known: Job | None) -> None:
+            async with turns:
+                await self._carry_out(action, known, term)
+
+        rest = [in_turn(*one) for one in actions if not isinstance(one[0], Lose | Enforce)]
+        for outcome in await asyncio.gather(*rest, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
         return True
+
+    async def _carry_out(self, action: Action, known: Job | None, term: int) -> None:
+        seen = None if known is None else known.view.version
+        try:
+            job = await self._jobs.decide(action.job_id, self._decision(action, term, seen), known=known)
+        except Stale as why:
+            # Somebody was quicker: the next round looks again.
+            self._log.debug("action.stale", action=repr(action), why=str(why))
+            current = await self._jobs.find(action.job_id)
+            if current is not None:
+                self._board.put(current)
+            return
+        self._tell(action, job)
+        self._changed(job)
 
     def _decision(self, action: Action, term: int, seen: int | None) -> Callable[[Job], Change]:
         now = self._clock.now()

@@ -15,8 +15,8 @@ from services.scheduler.store import JobStore, TrainerStore
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from tests.support.memory_store import MemoryStore, Moment
+from tests.unit.scheduler.rig import Clock
 from tests.unit.scheduler.samples import NOW, after, queued, running, started, trainer, with_checkpoint
-from tests.unit.scheduler.test_duties import Clock
 
 
 def a_board(jobs: Any = None, trainers: Any = None, clock: Any = None) -> Board:

@@ -11,9 +11,9 @@ from services.scheduler.store import JobStore, TrainerStore
 from shared.contract.events import HeldJob, JobStop, Message, TrainerHeartbeat
 from shared.contract.wire import Envelope
 from tests.support.memory_store import MemoryStore, Moment
+from tests.unit.scheduler.rig import Clock
 from tests.unit.scheduler.samples import NOW, after, ended, lost, preparing, queued, running, with_checkpoint
 from tests.unit.scheduler.test_board import a_board, newer
-from tests.unit.scheduler.test_duties import Clock
 
 GIBIBYTE = 1 << 30
 
