@@ -78,6 +78,20 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     bus = await runtime.bus(heartbeat_seconds=_BROKER_HEARTBEAT_SECONDS)
     session = await runtime.stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
     datasets = DatasetService(session, settings.dataset_url, settings.trainyard_secret, clock)
+
+    def touched(job: Job) -> bool:
+        """Whether this is the first word of a line in the job's ledger: then its team's minutes are to be told."""
+        known = board.recall(job.view.id)
+        if known is not None and len(known.ledger) == len(job.ledger):
+            return False
+        teller.touch(job.view.team)
+        return True
+
+    def learned(job: Job) -> None:
+        books.wrote(job)
+        if board.live and touched(job):
+            telling.wake()
+
     board = Board(
         jobs=jobs,
         trainers=trainers,
@@ -86,27 +100,23 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
         half_life=timedelta(hours=settings.usage_half_life_hours),
         hours=settings.hours(),
         pause_lead=timedelta(seconds=settings.pause_lead_seconds),
-        seen=books.wrote,
+        seen=learned,
     )
 
     # What is done when something was written. A scheduler that doesn't plan tells the one that does.
     nudger = Nudger(bus, about_job)
 
     def changed(job: Job) -> None:
-        known = board.find(job.view.id)
-        ended = job.view.state in TERMINAL
-        if known is None or ended:
-            # Only then the ledger has another line.
-            teller.touch(job.view.team)
         telling.wake()
         if not board.live:
             books.wrote(job)
+            touched(job)
             nudger.nudge(job)
             return
         board.put(job)
         for loop in (relaying, planning):
             loop.wake()
-        if ended:
+        if job.view.state in TERMINAL:
             ushering.wake()
 
     def room_changed() -> None:
@@ -151,8 +161,9 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     async def takes(term: int) -> None:
         ears.forget()
         await jobs.outrank(term)
-        books.forget()
         await board.go_live()
+        # Meanwhile others have written what nobody told us of.
+        books.forget()
         others: Handlers = {SchedulerPinged: pinged, MembersAsked: asked, TokenUsed: token_used}
         await bus.consume(topology.SCHEDULER_FACTS, {**facts.table(), **others})
         room_changed()
@@ -256,7 +267,13 @@ async def compose(runtime: Runtime[SchedulerSettings], app: web.Application) -> 
     runtime.duty("audit", auditor.round, seconds=settings.audit_seconds)
     recording = runtime.duty("capacity", recorder.round, seconds=30, least=1)
     runtime.duty("lead", leadership.round, seconds=leadership.pace, longest_pause=_SOON)
-    runtime.on_drain(leadership.resign)
+
+    async def retire() -> None:
+        # What is still written here is to be told to whoever plans next, not by what is remembered here.
+        board.live = False
+        await leadership.resign()
+
+    runtime.on_drain(retire)
 
     # HTTP.
     def listed(team: str) -> None:

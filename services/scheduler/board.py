@@ -224,8 +224,11 @@ class Board:
         await self._know_paces(news)
         if self._clock.monotonic() - self._paced_at > _PACES_SECONDS:
             self._paced_at = self._clock.monotonic()
-            news |= self._outdated
-            self._outdated.clear()
+            more, self._outdated = self._outdated, set()
+            if not self.live:
+                # Of some ends it has not heard.
+                await self._know_paces(more)
+            news |= more
         if news:
             for job in self._jobs.values():
                 if kind_of(job) in news:
@@ -309,10 +312,10 @@ class Board:
 
     def _pace(self, job: Job) -> None:
         kind = kind_of(job)
-        known = self._paces.get(kind)
-        if known is not None and (paces := with_pace(known, job)) is not known:
-            self._paces[kind] = paces
+        if kind in self._paces:
             self._outdated.add(kind)
+            if self.live:
+                self._paces[kind] = with_pace(self._paces[kind], job)
 
     def _describe(self, job: Job) -> None:
         if job.view.id in self._waiting:

@@ -56,6 +56,7 @@ _SPENT = dict.fromkeys(
 )
 
 
+_OLDER_AT_ONCE = 500
 # The lists that a job may be on, and what puts it there: few are, and all are found by one index.
 _LISTS: dict[str, Callable[[Job], bool]] = {
     "children": lambda job: bool(job.children),
@@ -100,9 +101,10 @@ class JobStore:
 
     async def _list_older_jobs(self) -> None:
         """Jobs may have been written before their lists were; an index of that time tells."""
-        if "release" in await self.collection.index_information():
-            async for document in self.collection.find({"lists": {"$exists": False}}):
-                job = _job(document)
+        if "release" not in await self.collection.index_information():
+            return
+        while older := await self.collection.find({"lists": {"$exists": False}}).to_list(_OLDER_AT_ONCE):
+            for job in map(_job, older):
                 unchanged = {"_id": job.view.id, "view.version": job.view.version}
                 await self.collection.update_one(unchanged, {"$set": {"lists": _lists(job)}})
 

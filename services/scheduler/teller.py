@@ -85,7 +85,8 @@ class Teller:
         while due:
             team = due.pop()
             try:
-                view = await self._teams.view(team, self._clock.now(), afresh=not self._board.live)
+                remembered = self._board.live and self._term() is not None
+                view = await self._teams.view(team, self._clock.now(), afresh=not remembered)
                 await self._bus.publish(self._envelope(TeamChanged(team=view), team))
             except BaseException:
                 self._dirty |= {team, *due}

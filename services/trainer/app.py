@@ -53,7 +53,7 @@ async def compose(runtime: Runtime[TrainerSettings], _: web.Application) -> None
     runtime.check("artifacts", check_artifacts)
     bus = await runtime.bus()
     reporter = Reporter(bus, trainer=trainer, clock=clock, new_id=lambda: uuid.uuid4().hex)
-    patience = Patience(_STORE_PATIENCE_SECONDS)
+    patience = Patience(_STORE_PATIENCE_SECONDS, longest_call=settings.phase_seconds)
     tools = Tools(
         settings=settings,
         reporter=reporter,

@@ -5,6 +5,7 @@ Whatever the store's driver raises counts as an outage; only what a repetition c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,10 +24,11 @@ class StoreUnavailable(Exception):
 
 
 class Patience:
-    """How long to go on trying, in seconds."""
+    """How long to go on trying, and how long to wait for one call's answer: a store that hangs raises nothing. In seconds."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, longest_call: float) -> None:
         self._seconds = seconds
+        self._longest_call = longest_call
         self._log = log.get("artifacts")
 
     async def call(self, call: Callable[[], T]) -> T:
@@ -41,7 +43,14 @@ class Patience:
             ),
         )
         async def attempt() -> T:
-            return await abandonable(call)
+            answer = asyncio.timeout(self._longest_call)
+            try:
+                async with answer:
+                    return await abandonable(call)
+            except TimeoutError as error:
+                if not answer.expired():
+                    raise
+                raise StoreUnavailable(f"it gave no answer within {self._longest_call:g} s") from error
 
         try:
             return await attempt()
@@ -52,4 +61,4 @@ class Patience:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether a repetition may help. A cancellation, which is no Exception, is never repeated."""
-    return isinstance(error, Exception) and not isinstance(error, Corrupt | LeaseLost)
+    return isinstance(error, Exception) and not isinstance(error, Corrupt | LeaseLost | StoreUnavailable)

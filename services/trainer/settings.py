@@ -74,7 +74,8 @@ class TrainerSettings(ServiceSettings):
         900.0,
         gt=0,
         le=86_400,
-        description="how long a job may prepare, save, evaluate or export without headway before it fails",
+        description="how long a job may prepare, save, evaluate or export, or wait for one answer of the artifact store, "
+        "without headway before it fails",
     )
     export_formats: Formats = Field(
         ["float32", "float16"], description="TFLite formats of a finished model, comma-separated: float32, float16"

@@ -44,6 +44,8 @@ __all__ = [
     "to_document",
 ]
 
+_INDEX_NOT_FOUND = 27
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -82,7 +84,10 @@ async def ensure_indexes(collection: Collection, indexes: Sequence[IndexModel]) 
         await collection.create_indexes(list(indexes))
     for name in await collection.index_information():
         if name not in listed:
-            await collection.drop_index(name)
+            # Another process, which starts at the same time, may be quicker.
+            await collection.database.command(
+                "dropIndexes", collection.name, index=name, allowable_errors=[_INDEX_NOT_FOUND]
+            )
 
 
 def to_millisecond(at: datetime) -> datetime:

@@ -24,8 +24,8 @@ from shared.runtime.mongo import Collection, Document, IndexModel
 FIELD = "outbox"
 INDEX = IndexModel([("outbox.id", 1)], name="outbox", sparse=True)
 _BATCH = 200
-# As many documents are written at once: each of them is held against the ids of all.
-_TOLD_AT_ONCE = 50
+# As many documents are written at once: longer ones keep other writes waiting.
+_TOLD_AT_ONCE = 16
 _SIDE_BY_SIDE = 16
 # How long a round waits for the broker; whoever is slower doesn't hold up the next one.
 _PATIENCE = 0.5

@@ -146,6 +146,22 @@ async def test_indexes_are_made_once_and_go_when_nobody_lists_them(jobs: Collect
     assert set(await jobs.index_information()) == {"_id_", "list"}
 
 
+async def test_an_index_that_another_process_has_dropped_is_gone_all_the_same(
+    jobs: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ensure_indexes(jobs, [IndexModel([("version", 1)], name="old")])
+    seen = await jobs.index_information()
+    await jobs.drop_index("old")
+
+    async def before(_: Collection) -> object:
+        return seen
+
+    monkeypatch.setattr(type(jobs), "index_information", before)
+    await ensure_indexes(jobs, [])
+    monkeypatch.undo()
+    assert set(await jobs.index_information()) == {"_id_"}
+
+
 async def test_databases_of_different_services_and_prefixes_are_apart(
     store_client: Store, jobs: Collection, mongo_url: str, mongo_prefix: str
 ) -> None:

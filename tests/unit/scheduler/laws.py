@@ -16,6 +16,8 @@ from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.views import Reason
 from tests.unit.scheduler.samples import NOW, RESERVED, checkpointed, ended, started, stopping
 
+# Once a stop was accepted, the job ends: it never waits or runs again.
+STOPPED_SOON = frozenset({JobState.STOP_REQUESTED, JobState.STOPPING})
 # Of stepping, for a step of the model.
 SECONDS = 40.7
 _LAB_HOURS = Reason(code="lab_hours", message="The lab closes.")
@@ -107,6 +109,8 @@ def check_write(before: Job, after: Job, key: tuple[Any, ...], *, again: bool) -
     if old.state in TERMINAL:
         _require(_result(before, last_words) == _result(after, last_words), f"{old.state} became {new.state}")
     _require(new.attempt == old.attempt + (key[0] == "assign"), f"attempt {new.attempt} after {old.attempt}")
+    _require(old.state not in STOPPED_SOON or new.state in STOPPED_SOON | TERMINAL, "a stop was forgotten")
+    _require(key[0] != "enforce" or not before.answered, "what its trainer had answered was cut short")
     _require(after.term >= before.term, "a scheduler that was replaced overruled its successor")
     if fact is None:
         _require(new.steps_completed == old.steps_completed, f"step {new.steps_completed} after {old.steps_completed}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from statistics import median
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -95,6 +96,7 @@ async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_anoth
             return [0.5]
 
     board = a_board(jobs=Jobs(), clock=Ticking())
+    board.live = True
     board.put(queued("waits"))
     await board.know_paces()
 
@@ -116,6 +118,15 @@ async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_anoth
         for job in stopped_run(f"e{number}", 100, 100.0):
             board.put(job)
     assert (list(await board.paces_of(kind)), looks) == ([1.0] * 20, 1)
+    # One that doesn't plan hears of some ends only: it asks.
+    board.live = False
+    for job in stopped_run("f", 100, 200.0):
+        board.put(job)
+    for pause, pace in ((0, 1.0), (6, 0.5)):
+        seconds += pause
+        await board.know_paces()
+        assert median(await board.paces_of(kind)) == pace
+    assert looks == 2
 
 
 def test_a_job_is_remembered_for_a_while_after_its_end() -> None:

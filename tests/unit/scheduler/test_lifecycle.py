@@ -16,6 +16,7 @@ from services.scheduler.domain import Change, Job
 from shared.contract.errors import IllegalTransition, Retry, Stale
 from shared.contract.events import ModelExported, TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
+from tests.unit.scheduler.laws import STOPPED_SOON
 from tests.unit.scheduler.samples import (
     RESERVED,
     after,
@@ -44,6 +45,7 @@ class Life(RuleBasedStateMachine):
         self.flight: list[tuple[int, Body]] = []
         self.terminal: Job | None = None
         self.durable = 0
+        self.stopping = False
 
     @initialize()
     def submit(self) -> None:
@@ -167,6 +169,12 @@ class Life(RuleBasedStateMachine):
             assert plain == replace(self.terminal, view=replace(self.terminal.view, export=None, version=0))
         if self.job.view.state in TERMINAL:
             self.terminal = self.job
+
+    @invariant()
+    def a_stop_is_kept(self) -> None:
+        state = self.job.view.state
+        assert not self.stopping or state in STOPPED_SOON | TERMINAL
+        self.stopping = state in STOPPED_SOON
 
     @invariant()
     def fields_fit_the_state(self) -> None:

@@ -14,13 +14,14 @@ from functools import cache
 import pytest
 from msgspec.structs import replace
 
-from services.scheduler import domain, facts
+from services.scheduler import domain, facts, orders
 from services.scheduler.domain import Change, Job
+from shared.contract import jobs
 from shared.contract.errors import Stale
 from shared.contract.events import TrainingCheckpointed, TrainingEnded
-from shared.contract.jobs import ASSIGNED, TERMINAL, TRANSITIONS, JobState, Trigger
+from shared.contract.jobs import ASSIGNED, TERMINAL, TRANSITIONS, JobState, Situation, Trigger
 from shared.contract.views import JobView
-from tests.unit.scheduler.laws import Broken
+from tests.unit.scheduler.laws import STOPPED_SOON, Broken
 from tests.unit.scheduler.model import Bounds, Guard, State, World
 
 
@@ -159,6 +160,23 @@ def no_look_at_the_table(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(facts, "through", through)
 
 
+def a_table_that_lets_a_stopped_job_wait_again(patch: pytest.MonkeyPatch) -> None:
+    def step(state: JobState, trigger: Trigger, situation: Situation) -> JobState:
+        after = jobs.step(state, trigger, situation)
+        return JobState.QUEUED if trigger is Trigger.LOST and state in STOPPED_SOON else after
+
+    patch.setattr("services.scheduler.domain.step", step)
+
+
+def no_look_at_whether_it_was_answered(patch: pytest.MonkeyPatch) -> None:
+    real = orders.enforce
+
+    def enforce(job: Job, attempt: int, now: datetime, *, term: int = 0, seen: int | None = None) -> Change:
+        return real(replace(job, answered=False), attempt, now, term=term, seen=seen)
+
+    patch.setattr(orders, "enforce", enforce)
+
+
 def no_look_at_the_last_checkpoint(patch: pytest.MonkeyPatch) -> None:
     real = facts.checkpointed
 
@@ -203,12 +221,16 @@ MISSING = {
     "the attempt in the fence": Missing("was heard in attempt", no_look_at_the_attempt),
     "the state in the fence": Missing("was heard of a job that is", no_look_at_whether_a_trainer_holds_it),
     "the table": Missing("counts twice", no_look_at_the_table),
+    "the table's end of a stopped job": Missing("a stop was forgotten", a_table_that_lets_a_stopped_job_wait_again),
+    "the look for an answer": Missing(
+        "answered was cut short", no_look_at_whether_it_was_answered, bounds=Bounds(pauses=True)
+    ),
     "the order of checkpoints": Missing("counts twice", no_look_at_the_last_checkpoint),
     "the wait of an end": Missing("succeeded too early", no_wait_for_the_checkpoint_that_an_end_counts_on),
     "the walk back of an end": Missing(
         "ended at checkpoint 0, not 1", no_look_at_the_checkpoint_that_an_end_names, bounds=Bounds(damages=True)
     ),
-    "the version in the write": Missing(GIVEN_UP, without=("version",), bounds=ALONE),
+    "the version in the write": Missing("a stop was forgotten", without=("version",), bounds=ALONE),
     "the whole guard of the write": Missing("attempt 0 after 1", without=("version", "states"), bounds=ALONE),
     "the term in the write": Missing("overruled its successor", without=("term",), bounds=Bounds(rivals=True)),
     "the mark of a takeover": Missing(GIVEN_UP, without=("takeover",), bounds=Bounds(rivals=True)),

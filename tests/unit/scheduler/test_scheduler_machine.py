@@ -284,7 +284,7 @@ class Day(RuleBasedStateMachine):
                 self.run(self.finish())
                 self.nothing_is_wrong()
                 assert self.run(self.rests(30)), "something is always under way"
-                wrong = [*self.watch.rest(), *self.watch.unfinished()]
+                wrong = [*self.watch.rest(), *self.watch.unfinished(), *self.watch.told()]
                 assert not wrong, "\n".join(wrong)
         finally:
             self.close()

@@ -13,11 +13,14 @@ from services.scheduler import orders
 from services.scheduler.budget import balance
 from services.scheduler.domain import Job
 from services.scheduler.store import _job as read_job
+from shared.contract.events import TeamChanged
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
-from shared.contract.views import LedgerEntry
+from shared.contract.topology import STATUS_FACTS
+from shared.contract.views import LedgerEntry, TeamView
+from shared.contract.wire import decode
 from shared.runtime.mongo import Document, from_document
 from tests.unit.scheduler.crew import Crew
-from tests.unit.scheduler.laws import cut_off
+from tests.unit.scheduler.laws import STOPPED_SOON, cut_off
 from tests.unit.scheduler.plant import Plant
 
 
@@ -67,6 +70,8 @@ class Watch:
             yield f"version {view.version} after {old.version}"
         if old.state in TERMINAL - {JobState.TRY_AGAIN_LATER} and _result(before) != _result(after):
             yield f"it had ended {old.state}"
+        if old.state in STOPPED_SOON and view.state not in STOPPED_SOON | TERMINAL:
+            yield f"it was {old.state}"
         if view.attempt != old.attempt and (view.attempt != old.attempt + 1 or old.state is not JobState.QUEUED):
             yield f"attempt {view.attempt} after {old.attempt}, when it was {old.state}"
         if view.steps_completed < old.steps_completed:
@@ -92,6 +97,20 @@ class Watch:
         for job in self.jobs():
             left[job.view.team] += balance(job.ledger)
         return left
+
+    def told(self) -> list[str]:
+        """Teams whose minutes, as they were told last, are not what their books say."""
+        newest: dict[str, TeamView] = {}
+        for message in self._plant.broker.waiting(STATUS_FACTS.name):
+            body = decode(message.body).body
+            if isinstance(body, TeamChanged) and body.team.version >= newest.get(body.team.team, body.team).version:
+                newest[body.team.team] = body.team
+        left = self._left()
+        return [
+            f"{view}, but {left[team]} s are left"
+            for team, view in newest.items()
+            if view.balance_seconds != left[team]
+        ]
 
     def rest(self) -> list[str]:
         """What is wrong though nothing is under way: slots given twice, attempts that go on though they are over."""

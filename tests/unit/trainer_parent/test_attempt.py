@@ -84,12 +84,12 @@ class SilentStore(Artifacts):
 
 
 class World:
-    def __init__(self, root: Path, artifacts: Artifacts | None = None) -> None:
+    def __init__(self, root: Path, artifacts: Artifacts | None = None, longest_call: float = 30) -> None:
         self.broker = MemoryBroker()
         self.broker.declare(ALL)
         self.clock = SystemClock()
         self.artifacts = artifacts or Artifacts((root / "artifacts").as_uri())
-        self.patience = Patience(0)
+        self.patience = Patience(0, longest_call=longest_call)
         self.lease = Lease(60, self.clock.monotonic())
         self.idle: list[Attempt] = []
         bus = MemoryBus(self.broker, service="trainer", metrics=Metrics())
@@ -119,6 +119,19 @@ async def test_a_store_that_is_away_fails_the_job_in_plain_words(tmp_path: Path)
     assert ended.reason is not None
     assert ended.reason.code == "artifacts_unavailable"
     assert world.idle == [attempt]
+
+
+async def test_a_store_that_hangs_fails_the_job_and_frees_its_slot(tmp_path: Path) -> None:
+    store = SilentStore((tmp_path / "artifacts").as_uri())
+    world = World(tmp_path, store, longest_call=0.2)
+    attempt = world.attempt()
+    assert await attempt.run() == "failed"
+    ended = world.heard()[-1].body
+    assert isinstance(ended, TrainingEnded)
+    assert ended.reason is not None
+    assert (ended.reason.code, "gave no answer within 0.2 s" in ended.reason.message) == ("artifacts_unavailable", True)
+    assert world.idle == [attempt]
+    store.let.set()
 
 
 async def test_a_mistake_of_ours_ends_the_attempt_and_frees_its_slot(tmp_path: Path) -> None:

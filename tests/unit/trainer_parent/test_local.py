@@ -38,7 +38,7 @@ def cached(folder: Path) -> list[str]:
 
 class TestCache:
     def cache(self, artifacts: Artifacts, folder: Path, limit: int) -> DatasetCache:
-        return DatasetCache(artifacts, folder, limit, Patience(0))
+        return DatasetCache(artifacts, folder, limit, Patience(0, longest_call=30))
 
     async def used(self, cache: DatasetCache, folder: Path, prefix: str, moment: int) -> None:
         """Use a dataset; `moment` stands for when."""
@@ -97,14 +97,14 @@ class TestPatience:
             assert isinstance(answer, str)
             return answer
 
-        assert await Patience(30).call(ask) == "here"
+        assert await Patience(30, longest_call=30).call(ask) == "here"
 
     async def test_one_that_lasts_is_told_as_what_it_is(self) -> None:
         def ask() -> None:
             raise PermissionError("read-only store")
 
         with pytest.raises(StoreUnavailable, match="PermissionError: read-only store"):
-            await Patience(0.1).call(ask)
+            await Patience(0.1, longest_call=30).call(ask)
 
     @pytest.mark.parametrize("error", [Corrupt("damaged"), LeaseLost("over")])
     async def test_what_a_repetition_cannot_change_comes_at_once(self, error: Exception) -> None:
@@ -115,12 +115,34 @@ class TestPatience:
             raise error
 
         with pytest.raises(type(error)):
-            await Patience(30).call(ask)
+            await Patience(30, longest_call=30).call(ask)
         assert len(calls) == 1
+
+    async def test_one_that_gives_no_answer_is_given_up(self) -> None:
+        release, calls = threading.Event(), []
+
+        def ask() -> None:
+            calls.append(1)
+            release.wait(30)
+
+        with pytest.raises(StoreUnavailable, match=r"gave no answer within 0\.1 s"):
+            await Patience(30, longest_call=0.1).call(ask)
+        assert len(calls) == 1
+        release.set()
+
+    async def test_a_time_limit_of_the_driver_s_own_is_a_failure_like_others(self) -> None:
+        answers = iter([TimeoutError("slow"), None])
+
+        def ask() -> str:
+            if (error := next(answers)) is not None:
+                raise error
+            return "here"
+
+        assert await Patience(30, longest_call=30).call(ask) == "here"
 
     async def test_a_cancellation_is_not_repeated(self) -> None:
         release = threading.Event()
-        task = asyncio.create_task(Patience(30).call(release.wait))
+        task = asyncio.create_task(Patience(30, longest_call=30).call(release.wait))
         await asyncio.sleep(0.05)
         task.cancel()
         begun = time.monotonic()
