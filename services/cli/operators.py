@@ -43,9 +43,13 @@ class Operators:
         return await self._transport.request("GET", "/api/admin/teams", TeamsAnswer, safe=True)
 
     async def create_teams(self, teams: Sequence[str], minutes: int | None) -> BatchAnswer:
-        """New teams with a season grant. Sent once: another answer would not have the tokens of the first again."""
+        """New teams with a season grant. Where no answer comes it is sent again with the same key, and the second one has the
+        tokens as well."""
         body = CreateTeamsRequest(teams=list(teams), minutes=minutes)
-        return await self._transport.request("POST", "/api/admin/teams", BatchAnswer, body=body)
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return await self._transport.request(
+            "POST", "/api/admin/teams", BatchAnswer, body=body, headers=headers, safe=True
+        )
 
     async def grant(
         self, teams: Sequence[str], minutes: int, kind: Literal["season", "extra"], note: str

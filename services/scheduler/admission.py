@@ -21,7 +21,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     `unmet_since` is since when a job of the same needs has waited and no trainer was there that could hold it; an installation
     whose trainers start on demand expects one for `expect_trainers` after that. Trainers can be heard since `listening_since`
-    (None: for long). `estimated_wait` is until the likely start.
+    (None: for long). `estimated_wait` is until the likely start. `next_end` tells when the first running job of the team, or
+    (False) of anybody, has likely ended; it is asked only where somebody is told to come back then.
     `too_slow` is why the lab's hours never suffice for the job. `cap_seconds` is what is left of a member's own cap (None: no
     cap, or a mentor has approved).
     """
@@ -33,7 +34,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     team_jobs: int
     max_team_jobs: int
     balance_seconds: int
-    earliest_refund: datetime | None = None
+    next_end: Callable[[bool], datetime | None] = lambda _: None
     pause: Pause | None = None
     expect_trainers: timedelta = timedelta(0)
     unmet_since: datetime | None = None
@@ -52,6 +53,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NO_CAPACITY_RETRY = 60
+_SOONEST_RETRY = 60
 _BUSY_RETRY = 300
 _MINUTES_RETRY = 3600
 _PAUSE_RETRY = 3600
@@ -74,7 +76,7 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
         return _refuse(
             "queue_full",
             f"The queue is full: {room.waiting} jobs are waiting; {room.max_waiting} is the limit.",
-            _BUSY_RETRY,
+            _until(room.next_end(False), now, _BUSY_RETRY),
         )
     if room.max_wait is not None and room.estimated_wait is not None and room.estimated_wait > room.max_wait:
         return _refuse(
@@ -87,18 +89,21 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
         return _refuse(
             "team_limit",
             f"Your team has {room.team_jobs} jobs waiting or running; {room.max_team_jobs} is the limit.",
-            _BUSY_RETRY,
+            _until(room.next_end(True), now, _BUSY_RETRY),
             "Wait until one ends, or stop one.",
         )
-    wait = _MINUTES_RETRY
-    if room.earliest_refund is not None:
-        wait = max(_NO_CAPACITY_RETRY, int((room.earliest_refund - now).total_seconds()))
-    return afford(reserve_seconds, room.balance_seconds, room.cap_seconds, wait)
+    refused = afford(reserve_seconds, room.balance_seconds, room.cap_seconds)
+    if refused is None or refused.reason.code != "not_enough_minutes" or not room.team_jobs:
+        return refused
+    # What its jobs don't use comes back when they end.
+    remedy = "Choose a shorter maximum time, or wait until one of your team's jobs ends and gives minutes back."
+    wait = _until(room.next_end(True), now, _MINUTES_RETRY)
+    return Refused(reason=msgspec.structs.replace(refused.reason, remedy=remedy), retry_after=wait)
 
 
-def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str = "") -> Refused | None:
+def afford(seconds: int, balance: int, cap: int | None, purpose: str = "") -> Refused | None:
     """None where a team with this balance, and a member with so much left under a cap (None: no cap), may reserve so many
-    seconds; `wait` is when minutes may come back, `purpose` goes into the sentence."""
+    seconds; `purpose` goes into the sentence. No time helps where it doesn't suffice, but a person."""
     if cap is not None and seconds > cap:
         return _refuse(
             "needs_approval",
@@ -111,8 +116,8 @@ def afford(seconds: int, balance: int, cap: int | None, wait: int, purpose: str 
         return _refuse(
             "not_enough_minutes",
             f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_minutes(balance, math.floor)} left.",
-            wait,
-            "Choose a shorter maximum time, or wait until a running job gives minutes back.",
+            None,
+            "Choose a shorter maximum time, or ask whoever runs Trainyard for more minutes.",
         )
     return None
 
@@ -166,6 +171,10 @@ def _paused(pause: Pause, now: datetime) -> Refused:
 
 def _refuse(code: str, message: str, retry_after: int | None, remedy: str | None = None) -> Refused:
     return Refused(reason=Reason(code=code, message=message, remedy=remedy), retry_after=retry_after)
+
+
+def _until(moment: datetime | None, now: datetime, else_seconds: int) -> int:
+    return else_seconds if moment is None else max(_SOONEST_RETRY, math.ceil((moment - now).total_seconds()))
 
 
 def _minutes(seconds: int, rounded: Callable[[float], int] = math.ceil) -> str:

@@ -213,10 +213,6 @@ class Board:
         """All jobs that have not ended."""
         return self._jobs.values()
 
-    def active(self) -> Sequence[Job]:
-        """Jobs that are assigned to a trainer."""
-        return [self._jobs[job_id] for job_id in self._active]
-
     async def know_paces(self) -> None:
         """Look up how fast finished runs alike were, where that isn't known, and describe by it the jobs that there are; those
         of a kind of which more have finished, some seconds later."""

@@ -12,6 +12,7 @@ from datetime import timedelta
 from math import ceil
 from statistics import median
 from typing import NoReturn
+from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from services.scheduler import budget
 from services.scheduler.board import Board, kind_of, needs_of
 from services.scheduler.domain import Job, RunKind
 from services.scheduler.estimate import Work, forecast_of
-from services.scheduler.plan import Needs, WaitingJob, can_hold, takes_jobs
+from services.scheduler.plan import Hours, Needs, WaitingJob, can_hold, takes_jobs
 from services.scheduler.settings import SchedulerSettings
 from shared.contract import epochs
 from shared.contract.api.jobs import Plan
@@ -190,6 +191,17 @@ class Figures:
             f" training. On a {job.needs.accelerator.upper()} trainer this job needs {_count(needed, 'minute')} until its first"
             " checkpoint: it could never save any.",
             remedy="Ask whoever runs Trainyard for longer hours or a faster trainer.",
+        )
+
+    def closed(self, hours: Hours | None) -> Reason | None:
+        """Why nothing starts while the lab is closed, None where it is open."""
+        if hours is None or hours.open:
+            return None
+        zone = self._settings.lab_timezone
+        until = f" until {hours.until.astimezone(ZoneInfo(zone)):%a %d %b, %H:%M} ({zone})" if hours.until else ""
+        return Reason(
+            code="lab_hours",
+            message=f"The lab is closed{until}. Jobs wait in the queue and start in their turn once it is open.",
         )
 
     def model(self, key: str) -> StartingModel:

@@ -90,7 +90,8 @@ def plan(snapshot: Snapshot, now: datetime) -> list[Action]:
     """Losses, what must be enforced, pauses, then assignments in the queue's order.
 
     A job that no free slot can hold doesn't keep others from starting: it could have used none of the slots that they
-    take.
+    take. Past one that would reach no checkpoint before the lab closes, only what ends before then starts: the rest of it would
+    go before that one tomorrow.
     """
     actions: list[Action] = []
     trainers = {trainer.id: trainer for trainer in snapshot.trainers}
@@ -119,9 +120,15 @@ def _assign(snapshot: Snapshot, now: datetime, seconds_left: float) -> list[Acti
     hopeful = {needs for needs in needed if slots.any_for(needs)}
     if not hopeful:
         return []
-    jobs = [job for job in snapshot.waiting if job.needs in hopeful and job.first_checkpoint_seconds <= seconds_left]
+    jobs = [job for job in snapshot.waiting if job.needs in hopeful]
     actions: list[Action] = []
+    held_back = False
     for job in ranked(jobs, snapshot, now, slots.fits):
+        if job.first_checkpoint_seconds > seconds_left:
+            held_back = True
+            continue
+        if held_back and job.expected_seconds > seconds_left:
+            continue
         actions.append(Assign(job.id, slots.take(job)))
         if not any(slots.any_for(needs) for needs in hopeful):
             break

@@ -63,7 +63,8 @@ class Refitter:
         now = self._clock.now()
         if now - self._board.listening_since <= self._lease:
             return  # who is there isn't known yet
-        waiting, window = self._board.snapshot(now).waiting, self._board.longest_window(now)
+        snapshot, window = self._board.snapshot(now), self._board.longest_window(now)
+        waiting, closed = snapshot.waiting, self._figures.closed(snapshot.hours)
         # A queue may be long, but knows only a few needs.
         held = {needs for needs in {one.needs for one in waiting} if self._figures.has_capacity(needs)}
         for one in waiting:
@@ -72,7 +73,7 @@ class Refitter:
                 continue
             try:
                 if one.needs in held:
-                    await self._explain(job, self._figures.too_slow(one, window), term)
+                    await self._explain(job, self._figures.too_slow(one, window) or closed, term)
                 else:
                     await self._without_trainer(job, window, term)
             except Stale as why:

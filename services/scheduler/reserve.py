@@ -12,7 +12,7 @@ from typing import NamedTuple
 from services.scheduler.admission import Refused, Room, admit, afford
 from services.scheduler.board import Board, kind_of, needs_of_job
 from services.scheduler.domain import Job
-from services.scheduler.estimate import Work
+from services.scheduler.estimate import Work, forecast_ends
 from services.scheduler.figures import Figures
 from services.scheduler.plan import WaitingJob
 from services.scheduler.settings import SchedulerSettings
@@ -91,7 +91,7 @@ class Reservations:
                 look = await self._teams.look(
                     view.team, now, member=view.created_by, besides=_more(view.id), afresh=True
                 )
-                refused = afford(seconds, look.left, look.member_left if capped else None, 0, purpose)
+                refused = afford(seconds, look.left, look.member_left if capped else None, purpose)
                 if refused is not None:
                     return refused
                 if await self._teams.reserve(
@@ -117,7 +117,7 @@ class Reservations:
             team_jobs=look.jobs,
             max_team_jobs=limits.max_team_jobs,
             balance_seconds=look.left,
-            earliest_refund=self._earliest_refund(team, now),
+            next_end=lambda of_team: self._next_end(team if of_team else None, now),
             pause=look.pause,
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),
@@ -144,14 +144,12 @@ class Reservations:
         heard = self._board.listening_since if self._board.live else first
         return max(first, heard, self._board.last_able(job.needs) or first)
 
-    def _earliest_refund(self, team: str, now: datetime) -> datetime | None:
-        """When the team's first running job may give minutes back."""
-        ends = [
-            now + timedelta(seconds=job.view.max_seconds - job.view.stepping_seconds_before)
-            for job in self._board.active()
-            if job.view.team == team
-        ]
-        return min(ends, default=None)
+    def _next_end(self, team: str | None, now: datetime) -> datetime | None:
+        """When the first running job of a team, or (None) of anybody, has likely ended: the late end of its range."""
+        snapshot = self._board.snapshot(now)
+        ends = forecast_ends(snapshot, self._board.works(), now)
+        of_team = {job.id for job in snapshot.active if team is None or job.team == team}
+        return min((until for job_id, (_, until) in ends.items() if job_id in of_team), default=None)
 
 
 def _more(job_id: str) -> str:

@@ -152,11 +152,13 @@ def _calls(function: Function, functions: dict[str, Function], seen: set[str]) -
         match node:
             case ast.Call():
                 yield node
-            case ast.Attribute(value=ast.Name(id="self"), attr=name) | ast.Name(id=name):
-                if name in functions and name not in seen:
-                    yield from _calls(functions[name], functions, seen)
+                called = node.func.id if isinstance(node.func, ast.Name) else ""
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                called = name
             case _:
-                pass
+                continue
+        if called in functions and called not in seen:
+            yield from _calls(functions[called], functions, seen)
 
 
 def _who(calls: list[ast.Call]) -> str:

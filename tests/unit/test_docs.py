@@ -56,6 +56,9 @@ def test_every_module_has_its_place(heading: str, package: str) -> None:
 
 def test_what_is_made_from_the_code_is_made_from_this_code() -> None:
     assert reference.TARGET.read_text() == reference.render(), "make generate"
+    # As test_nobody_but_an_operator_may of the scheduler's routes shows.
+    for_operators = [route for route in reference.routes("scheduler") if route.path.startswith("/api/admin/")]
+    assert {route.who for route in for_operators} == {"admin"}
 
 
 def test_relative_links_lead_somewhere() -> None:

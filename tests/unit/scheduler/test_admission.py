@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +13,11 @@ from tests.unit.scheduler.samples import NOW, after, trainer
 
 LEASE = timedelta(seconds=25)
 NEEDS = Needs(accelerator="cpu", memory_bytes=2_400_000_000)
+
+
+def ends(of_team: bool) -> datetime:
+    """When the first job has likely ended: the team's, or anybody's."""
+    return after(500 if of_team else 70)
 
 
 def room(**fields: object) -> Room:
@@ -36,17 +41,25 @@ def room(**fields: object) -> Room:
         ({"trainers": [trainer(drain_asked=True)]}, "no_capacity", 60, "No trainer that takes jobs"),
         ({"waiting": 5}, "queue_full", 300, "5 jobs"),
         ({"team_jobs": 2}, "team_limit", 300, "2 is the limit"),
-        ({"balance_seconds": 599}, "not_enough_minutes", 3600, "needs 10 minutes; your team has 9.9 left"),
-        ({"balance_seconds": 0, "earliest_refund": after(500)}, "not_enough_minutes", 500, "has 0 left"),
+        ({"waiting": 5, "next_end": ends}, "queue_full", 70, "5 jobs"),
+        ({"team_jobs": 2, "next_end": ends}, "team_limit", 500, "2 is the limit"),
+        ({"team_jobs": 2, "next_end": lambda _: NOW}, "team_limit", 60, "2 is the limit"),
+        ({"balance_seconds": 599}, "not_enough_minutes", None, "needs 10 minutes; your team has 9.9 left"),
+        ({"balance_seconds": 599, "team_jobs": 1}, "not_enough_minutes", 3600, "your team has 9.9 left"),
+        ({"balance_seconds": 0, "team_jobs": 1, "next_end": ends}, "not_enough_minutes", 500, "has 0 left"),
     ],
 )
 def test_a_refusal_says_which_limit_and_when(
-    fields: dict[str, object], code: str, retry_after: int, words: str
+    fields: dict[str, object], code: str, retry_after: int | None, words: str
 ) -> None:
     refused = admit(NEEDS, 600, room(**fields), NOW)
     assert refused is not None
     assert (refused.reason.code, refused.retry_after) == (code, retry_after)
     assert words in refused.reason.message
+    if code == "not_enough_minutes":
+        # To wait helps only where a job of the team may give something back.
+        assert refused.reason.remedy is not None
+        assert ("gives minutes back" in refused.reason.remedy) == (retry_after is not None)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,9 @@ async def test_a_waiting_job_that_moved_on_keeps_no_other_from_being_looked_at()
         def has_capacity(self, _: object) -> bool:
             return False
 
+        def closed(self, _: object) -> None:
+            return None
+
     refitter = Refitter(
         settings=SchedulerSettings(**cast(Any, {"trainyard_secret": "x" * 40})),
         jobs=cast(Any, jobs),

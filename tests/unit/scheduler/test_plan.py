@@ -209,10 +209,26 @@ def test_jobs_pause_before_the_lab_closes_and_nothing_starts_until_it_opens() ->
 
 
 def test_a_job_starts_only_if_it_reaches_a_checkpoint_before_it_must_pause() -> None:
-    queue = [waiting("slow", first_checkpoint_seconds=101), waiting("quick", at=1, first_checkpoint_seconds=100)]
+    queue = [
+        waiting("slow", first_checkpoint_seconds=101),
+        waiting("quick", at=1, first_checkpoint_seconds=100, expected_seconds=100),
+    ]
     closing = Hours(open=True, until=after(170))
     assert assigned(snapshot(queue, trainers=[trainer(slots=2)], hours=closing), at=10) == {"quick": "t1"}
     assert assigned(snapshot(queue, trainers=[trainer(slots=2)]), at=10) == {"slow": "t1", "quick": "t1"}
+
+
+def test_what_would_go_on_tomorrow_does_not_start_before_a_job_that_cannot_start_today() -> None:
+    slow = waiting("slow", first_checkpoint_seconds=101, expected_seconds=500)
+    long = waiting("long", at=1, first_checkpoint_seconds=10, expected_seconds=101)
+    short = waiting("short", at=2, first_checkpoint_seconds=10, expected_seconds=100)
+    closing = Hours(open=True, until=after(170))
+    trainers = [trainer(slots=3)]
+    assert assigned(snapshot([slow, long, short], trainers=trainers, hours=closing), at=10) == {"short": "t1"}
+    assert assigned(snapshot([long, short], trainers=trainers, hours=closing), at=10) == {"long": "t1", "short": "t1"}
+    # Ahead of it, one may start that goes on tomorrow.
+    first = waiting("first", at=-1, first_checkpoint_seconds=10, expected_seconds=900)
+    assert assigned(snapshot([first, slow], trainers=trainers, hours=closing), at=10) == {"first": "t1"}
 
 
 NEEDED = [NEEDS, LARGE, GPU, Needs(accelerator="cpu", memory_bytes=1, labels=(("camera", "yes"),))]

@@ -332,6 +332,24 @@ def test_a_job_that_can_never_save_anything_in_the_labs_hours_is_refused_at_once
     play(scene)
 
 
+def test_whoever_waits_is_told_until_when_the_lab_is_closed() -> None:
+    async def scene() -> None:
+        room = Room(lab_hours="Mo-Su 12:10-18:00")
+        await asyncio.sleep(3)
+        await room.crew.join(1).come_back()
+        job_id = (await room.submit()).view.id
+        await asyncio.sleep(2 * LEASE)
+        waits = room.job(job_id).view
+        assert waits.reason is not None
+        assert (waits.state, waits.reason.code) == (JobState.QUEUED, "lab_hours")
+        assert waits.reason.message.startswith("The lab is closed until Mon 02 Mar, 12:10 (UTC).")
+        await asyncio.sleep(600)
+        assert (room.job(job_id).view.attempt, room.job(job_id).view.reason) == (1, None)
+        assert not room.watch.wrong
+
+    play(scene)
+
+
 @pytest.mark.parametrize(("pictures", "expected"), [(120, "no_capacity"), (20, None)])
 def test_a_small_gpu_holds_a_run_whose_batch_is_small(pictures: int, expected: str | None) -> None:
     async def scene() -> None:
