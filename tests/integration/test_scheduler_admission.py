@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -275,9 +276,29 @@ async def test_more_training_goes_on_from_the_parent_which_is_kept_while_it_is_u
         await trainer.ended(grandchild["job"]["id"], 1, "stopped", 0, 0.0)
         await platform.in_state(grandchild["job"]["id"], "CANCELED")
         # The youngest first, then its parents: each is free once nobody needs it.
-        for job_id in (grandchild["job"]["id"], child["id"], parent):
-            await platform.api("DELETE", f"/jobs/{job_id}", expect=204)
-        content = await platform.api("POST", f"/jobs/{parent}/more", {"description": "Late"}, expect=404)
+        await platform.api("DELETE", f"/jobs/{grandchild['job']['id']}", expect=204)
+        await platform.api("DELETE", f"/jobs/{child['id']}", expect=204)
+    # Trained on and deleted at once: whichever comes first, a model that somebody trains on from exists.
+    url = f"{platform.scheduler.url}/api/jobs/{parent}"
+    nowhere = {"description": "On", "requires": {"pool": "nowhere"}}
+
+    async def more() -> tuple[int, Any]:
+        return await platform.call("POST", f"{url}/more", nowhere)
+
+    async def delete() -> tuple[int, Any]:
+        return await platform.call("DELETE", url)
+
+    (made, child), (deleted, _) = await asyncio.gather(more(), delete())
+    if made == 201:
+        assert deleted == 409
+        await platform.api("DELETE", f"/jobs/{child['job']['id']}", expect=204)
+        (deleted, _), (made, child) = await asyncio.gather(delete(), more())
+    if made == 201:
+        assert deleted == 409
+        await platform.api("DELETE", f"/jobs/{child['job']['id']}", expect=204)
+        deleted, made = (await delete())[0], 404
+    assert (made, deleted) == (404, 204)
+    await platform.api("POST", f"/jobs/{parent}/more", {"description": "Late"}, expect=404)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,9 @@ async def test_no_job_is_lost_run_twice_or_stuck(room: Room) -> None:
     ]
     found += [*await _dead_letters(room), *await _untold(room, jobs, terms), *_errors(room)]
     assert not found, "\n".join(found)
+    # A run in which nobody was hurt would show nothing.
+    assert room.happened["trainer kill"] + room.happened["scheduler kill"] >= 1
+    assert (room.happened["broker kill"], room.happened["store kill"]) == (1, 1)
 
 
 # --- what happens --------------------------------------------------------------------------------------------------------
