@@ -14,8 +14,9 @@ from services.scheduler.admin_views import AdminViews
 from services.scheduler.domain import Change, Job
 from services.scheduler.records import AuditLog, CapacityHistory
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import JobStore, TrainerStore
+from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
+from services.scheduler.trainers import TrainerStore
 from services.scheduler.words import to_come, words
 from shared.contract import topology
 from shared.contract.api.admin import (

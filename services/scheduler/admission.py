@@ -92,18 +92,20 @@ def admit(needs: Needs, reserve_seconds: int, room: Room, now: datetime) -> Refu
             _until(room.next_end(True), now, _BUSY_RETRY),
             "Wait until one ends, or stop one.",
         )
-    refused = afford(reserve_seconds, room.balance_seconds, room.cap_seconds)
-    if refused is None or refused.reason.code != "not_enough_minutes" or not room.team_jobs:
-        return refused
-    # What its jobs don't use comes back when they end.
-    remedy = "Choose a shorter maximum time, or wait until one of your team's jobs ends and gives minutes back."
-    wait = _until(room.next_end(True), now, _MINUTES_RETRY)
-    return Refused(reason=msgspec.structs.replace(refused.reason, remedy=remedy), retry_after=wait)
+
+    def refund() -> int | None:
+        # What the team's jobs don't use comes back when they end.
+        return _until(room.next_end(True), now, _MINUTES_RETRY) if room.team_jobs else None
+
+    return afford(reserve_seconds, room.balance_seconds, room.cap_seconds, refund=refund)
 
 
-def afford(seconds: int, balance: int, cap: int | None, purpose: str = "") -> Refused | None:
+def afford(
+    seconds: int, balance: int, cap: int | None, purpose: str = "", refund: Callable[[], int | None] = lambda: None
+) -> Refused | None:
     """None where a team with this balance, and a member with so much left under a cap (None: no cap), may reserve so many
-    seconds; `purpose` goes into the sentence. No time helps where it doesn't suffice, but a person."""
+    seconds; `purpose` goes into the sentence. `refund` tells after how many seconds minutes may come back (None: no time helps,
+    but a person); it is asked only where they don't suffice."""
     if cap is not None and seconds > cap:
         return _refuse(
             "needs_approval",
@@ -113,11 +115,15 @@ def afford(seconds: int, balance: int, cap: int | None, purpose: str = "") -> Re
             "Ask a mentor of your team to approve it, or choose a shorter maximum time.",
         )
     if seconds > balance:
+        wait = refund()
+        more = "wait until one of your team's jobs ends and gives minutes back"
+        if wait is None:
+            more = "ask whoever runs Trainyard for more minutes"
         return _refuse(
             "not_enough_minutes",
             f"The job needs {_minutes(seconds)} minutes{purpose}; your team has {_minutes(balance, math.floor)} left.",
-            None,
-            "Choose a shorter maximum time, or ask whoever runs Trainyard for more minutes.",
+            wait,
+            f"Choose a shorter maximum time, or {more}.",
         )
     return None
 

@@ -33,13 +33,14 @@ from services.scheduler.refit import Refitter
 from services.scheduler.reserve import Reservations
 from services.scheduler.room_http import RoomRoutes
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import ABOUT, JobStore, TrainerStore, is_over
+from services.scheduler.store import ABOUT, JobStore, is_over
 from services.scheduler.submit import Submissions
 from services.scheduler.team_http import TeamRoutes
 from services.scheduler.teams import TeamStore
 from services.scheduler.teller import Teller
 from services.scheduler.token_http import TokenRoutes
 from services.scheduler.tokens import TokenStore
+from services.scheduler.trainers import TrainerStore
 from shared.contract import topology
 from shared.contract.events import MembersAsked, Message, SchedulerPinged, TokenUsed
 from shared.contract.jobs import TERMINAL

@@ -23,7 +23,8 @@ from services.scheduler.hours import LabHours
 from services.scheduler.open_time import OpenTime
 from services.scheduler.orders import problem_of
 from services.scheduler.plan import ActiveJob, Needs, Snapshot, Standing, Trainer, WaitingJob, can_hold
-from services.scheduler.store import JobStore, Spent, TrainerStore, spent_by, with_pace
+from services.scheduler.store import JobStore, Spent, spent_by, with_pace
+from services.scheduler.trainers import TrainerStore
 from shared.contract.jobs import ASSIGNED, TERMINAL, JobState
 from shared.contract.starting_models import STARTING_MODELS, Accelerator
 from shared.runtime.clock import Clock

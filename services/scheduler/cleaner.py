@@ -19,8 +19,9 @@ from services.scheduler.datasets import DatasetService
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import is_live
 from services.scheduler.records import CapacityHistory
-from services.scheduler.store import JobStore, TrainerStore
+from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
+from services.scheduler.trainers import TrainerStore
 from shared.contract.api.admin import CapacityPoint
 from shared.contract.errors import NotFound, Stale, UserError
 from shared.runtime import log

@@ -15,7 +15,8 @@ from services.scheduler import domain, facts
 from services.scheduler.board import Board
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Lease, Trainer
-from services.scheduler.store import JobStore, TrainerStore, merged_leases
+from services.scheduler.store import JobStore
+from services.scheduler.trainers import TrainerStore, merged_leases
 from shared.contract import topology
 from shared.contract.errors import NotFound, Reject, Stale
 from shared.contract.events import (

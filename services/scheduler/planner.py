@@ -85,9 +85,9 @@ class Planner:
             return False
         # While the first actions are written, the jobs of the others may change.
         actions = [(action, self._board.find(action.job_id)) for action in plan(self._board.snapshot(now), now)]
-        for action, known in actions:
-            if not isinstance(action, Lose | Enforce):
-                continue
+        judgements = [one for one in actions if isinstance(one[0], Lose | Enforce)]
+        others = [one for one in actions if not isinstance(one[0], Lose | Enforce)]
+        for action, known in judgements:
             if not self._may_judge(term):
                 self._log.warning("planner.unsure", action=repr(action))
                 return False
@@ -99,8 +99,7 @@ class Planner:
             async with turns:
                 await self._carry_out(action, known, term)
 
-        rest = [in_turn(*one) for one in actions if not isinstance(one[0], Lose | Enforce)]
-        for outcome in await asyncio.gather(*rest, return_exceptions=True):
+        for outcome in await asyncio.gather(*(in_turn(*one) for one in others), return_exceptions=True):
             if outcome is not None:
                 raise outcome
         return True

@@ -109,6 +109,11 @@ class Reservations:
         now, team, limits = self._clock.now(), job.team, self._settings
         await self._board.refresh()
         look = await self._teams.look(team, now, member=asker.name, besides=job.id, afresh=afresh)
+
+        def next_end(of_team: bool) -> datetime | None:
+            # A refusal by what is remembered is told to nobody.
+            return self._next_end(team if of_team else None, now) if afresh else None
+
         room = Room(
             trainers=list(self._board.trainers.values()),
             lease=timedelta(seconds=limits.lease_seconds),
@@ -117,7 +122,7 @@ class Reservations:
             team_jobs=look.jobs,
             max_team_jobs=limits.max_team_jobs,
             balance_seconds=look.left,
-            next_end=lambda of_team: self._next_end(team if of_team else None, now),
+            next_end=next_end,
             pause=look.pause,
             expect_trainers=timedelta(seconds=limits.expect_trainers_seconds),
             unmet_since=self._unmet_since(job),

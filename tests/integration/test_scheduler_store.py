@@ -10,21 +10,15 @@ from msgspec.structs import replace
 from services.scheduler import orders
 from services.scheduler.domain import Child, Job
 from services.scheduler.store import JobStore
-from shared.contract.events import Message
 from shared.contract.jobs import JobState
-from shared.contract.wire import Envelope
 from shared.runtime.mongo import IndexModel, Store
-from tests.unit.scheduler.samples import NOW, after, in_state, queued
-
-
-def envelope(_: Message, job: Job) -> Envelope:
-    return Envelope(id="e", time=NOW, source="scheduler", team=job.view.team, body=_)
+from tests.unit.scheduler.samples import NOW, about, after, in_state, queued
 
 
 @pytest_asyncio.fixture
 async def jobs(mongo_url: str, mongo_prefix: str) -> AsyncIterator[JobStore]:
     client = Store(mongo_url, mongo_prefix)
-    yield JobStore(client.database("scheduler"), envelope)
+    yield JobStore(client.database("scheduler"), about)
     client.close()
 
 

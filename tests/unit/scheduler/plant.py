@@ -13,10 +13,10 @@ import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 from unittest import mock
 
 from aiohttp import web
@@ -29,7 +29,7 @@ from services.scheduler.settings import SchedulerSettings
 from shared.contract.api.claims import ClaimingJob
 from shared.contract.errors import UserError
 from shared.contract.topology import SCHEDULER_FACTS, Queue
-from shared.contract.views import DatasetView, LabelCount
+from shared.contract.views import DatasetView
 from shared.contract.wire import Envelope
 from shared.runtime import auth
 from shared.runtime.auth import Role
@@ -41,6 +41,7 @@ from shared.runtime.web import application
 from tests.support.memory_bus import MemoryBroker, MemoryBus
 from tests.support.memory_store import WRITES, MemoryStore, Moment
 from tests.support.virtual_time import VirtualTimeLoop
+from tests.unit.scheduler.datasets import Claims, Datasets, a_dataset
 
 GRACE = 20
 EPOCH = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -68,23 +69,6 @@ class InlineExecutor(ThreadPoolExecutor):
         except BaseException as error:  # noqa: BLE001 - it is the future's
             done.set_exception(error)
         return done
-
-
-class Claims(NamedTuple):
-    """What a team's job claims, and since when."""
-
-    team: str
-    datasets: set[str]
-    at: datetime
-
-
-@dataclass
-class Datasets:
-    """The dataset service's side: who claims what, and since when."""
-
-    views: dict[str, DatasetView]
-    claims: dict[str, Claims] = field(default_factory=dict)
-    up: bool = True
 
 
 @dataclass
@@ -298,7 +282,7 @@ class Plant:
         self._random = random.Random(seed)
         self.store = MemoryStore()
         self.broker = MemoryBroker()
-        self.datasets = Datasets({name: _dataset(name) for name in ("data-1", "data-2", "data-3")})
+        self.datasets = Datasets({name: a_dataset(name, EPOCH) for name in ("data-1", "data-2", "data-3")})
         self.clock = LoopClock()
         self.processes: dict[str, Process] = {}
         # Called right after each write of a job, before anybody else can act on it.
@@ -389,22 +373,6 @@ def patched() -> Iterator[None]:
         stack.enter_context(mock.patch.object(cleaner, "_CLAIM_GRACE_SECONDS", GRACE))
         stack.enter_context(mock.patch.object(teams, "_PENDING_LIFETIME", timedelta(seconds=GRACE)))
         yield
-
-
-def _dataset(name: str) -> DatasetView:
-    return DatasetView(
-        id=name,
-        team="red",
-        name=name,
-        created_at=EPOCH,
-        labels=[LabelCount(name="ball", train=9, eval=3)],
-        train_frames=120,
-        eval_frames=30,
-        train_negatives=0,
-        eval_negatives=0,
-        bytes=1,
-        prefix=f"datasets/{name}",
-    )
 
 
 def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:

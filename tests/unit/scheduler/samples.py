@@ -10,10 +10,18 @@ from services.scheduler import budget, domain, facts, orders
 from services.scheduler.admission import Refused
 from services.scheduler.domain import Change, Job
 from services.scheduler.plan import Trainer
-from shared.contract.events import DatasetSource, TrainingCheckpointed, TrainingEnded, TrainingStarted, TrainingStopping
+from shared.contract.events import (
+    DatasetSource,
+    Message,
+    TrainingCheckpointed,
+    TrainingEnded,
+    TrainingStarted,
+    TrainingStopping,
+)
 from shared.contract.jobs import TERMINAL, JobState
 from shared.contract.starting_models import DEFAULT_STARTING_MODEL
 from shared.contract.views import JobView, Reason
+from shared.contract.wire import Envelope
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RESERVED = 600
@@ -26,6 +34,11 @@ BUSY = Refused(reason=Reason(code="queue_full", message="The queue is full."), r
 def after(seconds: float) -> datetime:
     """`seconds` after NOW."""
     return NOW + timedelta(seconds=seconds)
+
+
+def about(body: Message, job: Job) -> Envelope:
+    """What is said about a job."""
+    return Envelope(id="m", time=NOW, source="test", team=job.view.team, body=body, job_id=job.view.id)
 
 
 def queued(job_id: str = "job-1", team: str = "demo", *, at: datetime = NOW, max_attempts: int = 3) -> Job:

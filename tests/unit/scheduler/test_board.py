@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from services.scheduler import facts, orders
 from services.scheduler.board import Board, kind_of, needs_of
 from services.scheduler.domain import Job
-from services.scheduler.store import JobStore, TrainerStore
+from services.scheduler.store import JobStore
+from services.scheduler.trainers import TrainerStore
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from tests.support.memory_store import MemoryStore, Moment
@@ -83,11 +84,7 @@ def stopped_run(job_id: str, step: int, seconds: float) -> tuple[Job, Job]:
 
 
 async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_another_look() -> None:
-    seconds, looks = 100.0, 0
-
-    class Ticking(Clock):
-        def monotonic(self) -> float:
-            return seconds
+    clock, looks = Clock(), 0
 
     class Jobs:
         async def finished_paces(self, *_: object) -> list[float]:
@@ -95,7 +92,7 @@ async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_anoth
             looks += 1
             return [0.5]
 
-    board = a_board(jobs=Jobs(), clock=Ticking())
+    board = a_board(jobs=Jobs(), clock=clock)
     board.live = True
     board.put(queued("waits"))
     await board.know_paces()
@@ -111,7 +108,7 @@ async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_anoth
     assert list(await board.paces_of(kind)) == [3.0, 2.0, 0.5]
     # Those that wait are described anew some seconds after the last time.
     for pause, pace in ((0, 0.5), (6, 2.0), (0, 2.0)):
-        seconds += pause
+        clock.seconds += pause
         await board.know_paces()
         assert expected() - besides == 200 * pace
     for number in range(20):
@@ -123,7 +120,7 @@ async def test_runs_that_finish_here_tell_how_fast_those_alike_are_without_anoth
     for job in stopped_run("f", 100, 200.0):
         board.put(job)
     for pause, pace in ((0, 1.0), (6, 0.5)):
-        seconds += pause
+        clock.seconds += pause
         await board.know_paces()
         assert median(await board.paces_of(kind)) == pace
     assert looks == 2
@@ -143,18 +140,14 @@ def test_a_job_is_remembered_for_a_while_after_its_end() -> None:
 
 
 async def test_a_scheduler_that_does_not_plan_reads_all_once_and_then_what_has_changed() -> None:
-    memory, looks, seconds = MemoryStore(), Counter[str](), 0.0
-
-    class Ticking(Clock):
-        def monotonic(self) -> float:
-            return seconds
+    memory, looks, clock = MemoryStore(), Counter[str](), Clock()
 
     async def count(moment: Moment, operation: str, collection: str) -> None:
         looks[operation] += moment == "before" and collection == "jobs"
 
     jobs = JobStore(memory.database(), lambda body, _: Envelope(id="e", time=NOW, source="s", team="demo", body=body))
     watching = JobStore(memory.database(count), cast(Any, None))
-    board = a_board(jobs=watching, trainers=TrainerStore(memory.database()), clock=Ticking())
+    board = a_board(jobs=watching, trainers=TrainerStore(memory.database()), clock=clock)
     assigned = orders.assign(queued("early"), "t1", after(10)).job
     early = orders.stop(with_checkpoint(running(assigned)), after(40)).job
     await jobs.insert(orders.enforce(early, 1, after(70)).job)
@@ -166,7 +159,7 @@ async def test_a_scheduler_that_does_not_plan_reads_all_once_and_then_what_has_c
     await board.refresh()
     assert not +looks, "it is fresh"
     given = await jobs.apply(queued("late"), orders.assign(queued("late"), "t1", after(80)))
-    seconds += 2
+    clock.seconds += 2
     await board.refresh()
     assert [job.view.state for job in board.jobs()] == [JobState.PREPARING]
     assert +looks == {"find": 1, "find_one": 1}, "versions, and the one that has changed"
@@ -176,6 +169,6 @@ async def test_a_scheduler_that_does_not_plan_reads_all_once_and_then_what_has_c
     stopped = await jobs.apply(begun, orders.stop(with_checkpoint(begun), after(130)))
     assert stopped is not None
     await jobs.apply(stopped, orders.enforce(stopped, 1, after(170)))
-    seconds += 2
+    clock.seconds += 2
     await board.refresh()
     assert (board.standings(after(170))["demo"].usage_seconds > used + 49, list(board.jobs())) == (True, [])

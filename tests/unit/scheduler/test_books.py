@@ -12,17 +12,11 @@ from services.scheduler.books import Books
 from services.scheduler.domain import Change, Job
 from services.scheduler.store import JobStore
 from services.scheduler.teams import TeamStore
-from shared.contract.events import Message
 from shared.contract.jobs import JobState
-from shared.contract.wire import Envelope
 from tests.support.memory_store import MemoryStore
-from tests.unit.scheduler.samples import NOW, in_state, queued
+from tests.unit.scheduler.samples import NOW, about, in_state, queued
 
 GRANTED = 1000
-
-
-def envelope(body: Message, job: Job) -> Envelope:
-    return Envelope(id="e", time=NOW, source="scheduler", team=job.view.team, body=body)
 
 
 class Place:
@@ -30,7 +24,7 @@ class Place:
 
     def __init__(self, store: MemoryStore) -> None:
         database = store.database()
-        self.jobs = JobStore(database, envelope)
+        self.jobs = JobStore(database, about)
         self.books = Books(self.jobs)
         self.teams = TeamStore(database, self.jobs, self.books, GRANTED)
 

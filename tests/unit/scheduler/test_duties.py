@@ -19,12 +19,11 @@ from services.scheduler.settings import SchedulerSettings
 from services.scheduler.snapshot import Snapshot
 from services.scheduler.submit import Submissions
 from shared.contract.errors import IllegalTransition, NotFound, Retry, Stale, TrainyardError, UserError
-from shared.contract.events import Message
 from shared.contract.jobs import JobState
 from shared.contract.wire import Envelope
 from shared.runtime.settings import load
 from tests.unit.scheduler.rig import BoardOf, Clock, Jobs, assigned, waiting_job
-from tests.unit.scheduler.samples import NOW, in_state, queued
+from tests.unit.scheduler.samples import NOW, about, in_state, queued
 
 
 class Bus:
@@ -38,10 +37,6 @@ class Bus:
         if self.away:
             raise Retry("the broker is away")
         self.sent.append(envelope)
-
-
-def about(body: Message, job: Job) -> Envelope:
-    return Envelope(id="m", time=NOW, source="test", team=job.view.team, body=body, job_id=job.view.id)
 
 
 async def test_a_nudge_that_finds_no_broker_is_left_to_the_planners_own_look() -> None:

@@ -7,7 +7,8 @@ from typing import Any, cast
 from services.scheduler import facts, orders
 from services.scheduler.domain import Job
 from services.scheduler.handlers import Facts
-from services.scheduler.store import JobStore, TrainerStore
+from services.scheduler.store import JobStore
+from services.scheduler.trainers import TrainerStore
 from shared.contract.events import HeldJob, JobStop, Message, TrainerHeartbeat
 from shared.contract.wire import Envelope
 from tests.support.memory_store import MemoryStore, Moment

@@ -21,6 +21,7 @@ from shared.contract.events import Message, QueueMoved, RoomMoved, TeamChanged
 from shared.contract.jobs import JobState
 from shared.contract.views import TeamView
 from shared.contract.wire import Envelope
+from tests.unit.scheduler.rig import Clock
 from tests.unit.scheduler.samples import NOW, after, preparing, queued, running, trainer, with_checkpoint
 from tests.unit.scheduler.test_estimate import NEEDS, WORK
 
@@ -160,18 +161,6 @@ class Teams:
         self.looks[team, afresh] += 1
         self.looked(team)
         return TeamView(team=team, granted_seconds=0, used_seconds=0, reserved_seconds=0, balance_seconds=0)
-
-
-class Clock:
-    """Goes on as it is told."""
-
-    seconds = 0.0
-
-    def now(self) -> datetime:
-        return after(self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 def a_teller(room: Room, bus: Bus, clock: Clock, teams: Teams, term: Callable[[], int | None]) -> Teller:
